@@ -1,0 +1,85 @@
+"""Engines with the settings that the books rely on, for each database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from perpdesk.adapters.sqlstore import urls
+from perpdesk.adapters.sqlstore.types import canonical_json
+
+_BUSY_TIMEOUT_MS = 10_000
+_CONNECTIONS = 8
+# The execution option that says whether a commit must survive a power cut (SQLite only).
+DURABLE = "perpdesk_durable"
+
+
+def writer(url: sa.URL) -> AsyncEngine:
+    """The engine that writes. On SQLite it has one connection, so writers queue up instead of colliding."""
+    if url.drivername.startswith("sqlite"):
+        return _sqlite(url, read_only=False)
+    return _server(url)
+
+
+def reader(url: sa.URL) -> AsyncEngine:
+    """An engine for reading a SQLite file beside its writer."""
+    return _sqlite(url, read_only=True)
+
+
+def _common() -> dict[str, Any]:
+    # Parameters stay out of error texts, and JSON has one form.
+    return {"hide_parameters": True, "json_serializer": canonical_json}
+
+
+def _server(url: sa.URL) -> AsyncEngine:
+    options: dict[str, Any] = {"pool_size": _CONNECTIONS, "max_overflow": 0, "pool_pre_ping": True, **_common()}
+    # Each statement sees what others have committed: a decision is never made on an old picture.
+    options["isolation_level"] = "READ COMMITTED"
+    if url.drivername.startswith("postgresql"):
+        settings = {"timezone": "UTC", "synchronous_commit": "on", "application_name": "perpdesk"}
+        options["connect_args"] = {"server_settings": settings}
+    else:
+        strict = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00'"
+        options["connect_args"] = {"init_command": strict, "charset": "utf8mb4"}
+    return create_async_engine(url, **options)
+
+
+def _sqlite(url: sa.URL, *, read_only: bool) -> AsyncEngine:
+    options: dict[str, Any] = _common()
+    if not urls.is_memory(url):
+        # mode=rw: opening never creates a file.
+        path = Path(str(url.database)).absolute().as_uri()
+        url = url.set(database=path, query={**url.query, "mode": "rw", "uri": "true"})
+        options["poolclass"] = sa.AsyncAdaptedQueuePool
+        options |= {"pool_size": _CONNECTIONS if read_only else 1, "max_overflow": 0, "pool_timeout": 60}
+    engine = create_async_engine(url, **options)
+    sync = engine.sync_engine
+
+    @event.listens_for(sync, "connect")
+    def set_up(connection: Any, record: Any) -> None:
+        # Transactions are ours (see begin), not the driver's.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        if read_only:
+            cursor.execute("PRAGMA query_only = ON")
+        cursor.close()
+
+    @event.listens_for(sync, "begin")
+    def begin(connection: sa.Connection) -> None:
+        if read_only:
+            connection.exec_driver_sql("BEGIN")
+            return
+        level = "FULL" if connection.get_execution_options().get(DURABLE, True) else "NORMAL"
+        if connection.info.get("synchronous") != level:
+            connection.exec_driver_sql(f"PRAGMA synchronous = {level}")
+            connection.info["synchronous"] = level
+        # Takes the write lock now: a reader that became a writer half way could not be made to wait.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine

@@ -1,0 +1,51 @@
+"""What a driver raises, as an error that tells the operator what to do."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from perpdesk.adapters.sqlstore import urls
+from perpdesk.adapters.sqlstore.schema import PartialUnique
+from perpdesk.domain.books import BooksContradiction, StoreBusy, StoreFailed
+from perpdesk.domain.errors import PerpdeskError
+
+# What reaches us from SQLAlchemy and, while connecting, from the drivers themselves.
+DRIVER_ERRORS = (exc.SQLAlchemyError, OSError, TimeoutError)
+
+# Somebody else held a lock: PostgreSQL's and MariaDB's codes, SQLite's words.
+_BUSY_STATES = frozenset(("40001", "40P01", "55P03"))
+_BUSY_NUMBERS = frozenset((1205, 1213))
+_BUSY_WORDS = ("database is locked", "database table is locked")
+
+
+def translated(error: BaseException, url: sa.URL) -> PerpdeskError:
+    """The error to raise instead of a driver's."""
+    text = _text(error, url)
+    where = urls.shown(url)
+    if isinstance(error, exc.TimeoutError) or _is_busy(error):
+        return StoreBusy(f"{where} is held by another writer, nothing was written: try again ({text})")
+    if isinstance(error, exc.IntegrityError):
+        return BooksContradiction(f"{where} refused a row that contradicts its others: {text}")
+    return StoreFailed(f"{where} failed: {text}")
+
+
+def violates(error: exc.IntegrityError, place: PartialUnique) -> bool:
+    """Is it this unique index that refused the row? PostgreSQL and MariaDB name it, SQLite its columns."""
+    text = str(error.orig)
+    columns = ", ".join(f"{place.table.name}.{column}" for column in place.columns)
+    return f'"{place.name}"' in text or f"{place.name}'" in text or text.endswith(f"UNIQUE constraint failed: {columns}")
+
+
+def _text(error: BaseException, url: sa.URL) -> str:
+    cause = error.orig if isinstance(error, exc.DBAPIError) and error.orig is not None else error
+    return urls.without_secrets(f"{type(cause).__name__}: {cause}", url)
+
+
+def _is_busy(error: BaseException) -> bool:
+    if not isinstance(error, exc.DBAPIError) or error.orig is None:
+        return False
+    cause = error.orig
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    number = cause.args[0] if cause.args else None
+    return state in _BUSY_STATES or number in _BUSY_NUMBERS or any(word in str(cause) for word in _BUSY_WORDS)

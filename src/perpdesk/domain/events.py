@@ -1,0 +1,136 @@
+"""Facts, in the past tense. The journal keeps them as JSON and they are never changed.
+
+``ms`` is the time of the fact on the run's clock (UTC). Prices, quantities and money are Decimals,
+written as text in JSON.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from perpdesk.domain.order import OrderKind, Side
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="event"):
+    """A fact."""
+
+    ms: int
+
+
+class StepClosed(Event, frozen=True, kw_only=True):
+    """All bars of one minute are in, or their deadline has passed. ``missing``: symbols without a bar."""
+
+    bars: int
+    missing: int
+
+
+class EntryRefused(Event, frozen=True, kw_only=True):
+    """The gate said no to a wanted entry; ``verdict`` says why."""
+
+    version: str
+    symbol: str
+    side: Side
+    verdict: str
+
+
+class OrderFact(Event, frozen=True, kw_only=True):
+    """Something happened to the order with this client id."""
+
+    client_id: str
+    symbol: str
+
+
+class OrderAccepted(OrderFact, frozen=True, kw_only=True):
+    """The exchange has the order. ``price`` is the limit or trigger, None for a market order."""
+
+    kind: OrderKind
+    side: Side
+    qty: Decimal
+    reduce_only: bool
+    price: Decimal | None = None
+
+
+class OrderRefused(OrderFact, frozen=True, kw_only=True):
+    """The exchange proved that it did not take the order."""
+
+    reason: str
+
+
+class OrderTriggered(OrderFact, frozen=True, kw_only=True):
+    """A conditional order reached its trigger."""
+
+
+class OrderFilled(OrderFact, frozen=True, kw_only=True):
+    """The order traded. ``remaining`` is what is left of it; ``commission`` > 0 is paid."""
+
+    version: str
+    side: Side
+    price: Decimal
+    qty: Decimal
+    remaining: Decimal
+    commission: Decimal
+    realised: Decimal
+    is_taker: bool
+    reason: str
+
+
+class OrderCanceled(OrderFact, frozen=True, kw_only=True):
+    """The order is gone. ``remaining`` is what had not traded."""
+
+    remaining: Decimal
+
+
+class FundingPaid(Event, frozen=True, kw_only=True):
+    """Funding was exchanged on a position. ``amount`` > 0 is received."""
+
+    version: str
+    symbol: str
+    rate: Decimal
+    amount: Decimal
+
+
+class Liquidated(Event, frozen=True, kw_only=True):
+    """The exchange closed a position by force."""
+
+    version: str
+    symbol: str
+    price: Decimal
+    qty: Decimal
+    loss: Decimal
+
+
+class CommandObeyed(Event, frozen=True, kw_only=True):
+    """An operator's command took effect; ``command`` is its name."""
+
+    command: str
+    account: str
+    by: str
+
+
+AnyEvent = (
+    StepClosed
+    | EntryRefused
+    | OrderAccepted
+    | OrderRefused
+    | OrderTriggered
+    | OrderFilled
+    | OrderCanceled
+    | FundingPaid
+    | Liquidated
+    | CommandObeyed
+)
+
+_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+def encode(event: AnyEvent) -> bytes:
+    """The event as one line of JSON; equal events give equal bytes."""
+    return _encoder.encode(event)
+
+
+def decode(line: bytes) -> AnyEvent:
+    """The event that ``encode`` wrote. Raises msgspec.ValidationError for anything else."""
+    return _decoder.decode(line)

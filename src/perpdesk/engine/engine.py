@@ -1,0 +1,214 @@
+"""The engine: message → settle → react → execute, and the gate at the end of each step.
+
+The same order of calls as the compiled loop (kernel/loop.py), one message at a time. Nothing here
+decides: decisions are in the step, money in the ledger, delivery in the executor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from perpdesk.engine.executor import Executor
+from perpdesk.engine.recorder import Booked, Recorder
+from perpdesk.engine.sleeve import Sleeve
+from perpdesk.kernel.records import APPROVED, NONE, SLOT_STOP, TAG_LIQUIDATION, fill_dt, zeros
+from perpdesk.kernel.replay import Books
+from perpdesk.ports import (
+    Feed,
+    ForcedClose,
+    FundingCharged,
+    Message,
+    PriceReached,
+    StepClosed,
+    StepOver,
+    Traded,
+    Triggered,
+)
+
+
+@dataclass
+class Engine:
+    """Trades one account with its sleeves. books and executor are shared by all sleeves."""
+
+    books: Books
+    sleeves: list[Sleeve]
+    executor: Executor
+    recorder: Recorder
+    every_point: bool = False
+    steps: int = 0
+    bars: int = 0
+    _rows: list[np.void] = field(default_factory=list)
+    _acted: set[int] = field(default_factory=set)
+    _candidates: list[tuple[int, int]] = field(default_factory=list)
+
+    async def run(self, feed: Feed) -> None:
+        """Work until the feed ends."""
+        async for message in feed.messages():
+            await self.handle(message)
+
+    async def handle(self, message: Message) -> None:
+        """Answer one message completely: books settled, slots decided, venue in agreement."""
+        if isinstance(message, StepClosed):
+            await self._step_closed(message)
+        elif isinstance(message, StepOver):
+            await self._step_over(message)
+        elif isinstance(message, Traded):
+            await self._traded(message)
+        elif isinstance(message, PriceReached):
+            await self._react_in_path(message.symbol, message.price, message.ms)
+        elif isinstance(message, Triggered):
+            self._acted.add(message.symbol)
+            v, s, k = message.sleeve, message.symbol, message.slot
+            books = self.books
+            self.sleeves[v].compiled.book_trigger(books.positions, books.slots, books.heads, v, s, k)
+            self.executor.follow(v, s, k)
+        elif isinstance(message, ForcedClose):
+            await self._forced_close(message)
+        elif isinstance(message, FundingCharged):
+            await self._funding_charged(message)
+
+    def fills(self) -> np.recarray:
+        """Every fill booked so far."""
+        if not self._rows:
+            return zeros(0, fill_dt)
+        return np.array(self._rows, fill_dt).view(np.recarray)
+
+    # -- inside a bar ------------------------------------------------------------------------
+
+    async def _traded(self, m: Traded) -> None:
+        v, s, k = m.sleeve, m.symbol, m.slot
+        books = self.books
+        tag = int(books.slots[v, s, k].tag)
+        before = int(books.positions[v, s].lots)
+        realised = self.sleeves[v].compiled.book_fill(
+            books.account, books.instruments, books.positions, books.slots, books.heads,
+            v, s, k, m.side, m.price, m.lots, m.fee_e8, tag, m.ms,
+        )  # fmt: skip
+        self.executor.follow(v, s, k)
+        fill = self._row(m.ms, v, s, k, m.side, m.price, m.lots, m.taker, tag, m.fee_e8, realised)
+        await self._tell(fill, v, s, m.client_id, m.trade_id, before)
+        self._acted.add(s)
+        if not m.in_jump:  # inside a jump nobody can act: one reaction at the open
+            await self._react(v, s, m.cursor, m.ms)
+
+    async def _forced_close(self, m: ForcedClose) -> None:
+        s = m.symbol
+        books = self.books
+        for order in self.executor.forget_symbol(s):
+            await self.recorder.order_gone(order, "CANCELED BY EXCHANGE", m.ms)
+        for v, sleeve in enumerate(self.sleeves):
+            before = int(books.positions[v, s].lots)
+            if before == 0:
+                continue
+            realised = sleeve.compiled.book_liquidation(
+                books.account, books.instruments, books.positions, books.slots, books.heads, v, s, m.price, m.fee_e8, m.ms
+            )
+            fill = self._row(
+                m.ms, v, s, SLOT_STOP, m.side, m.price, m.lots, 1, TAG_LIQUIDATION, m.fee_e8, realised
+            )
+            await self._tell(fill, v, s, "", m.trade_id, before)
+        await self._react_in_path(s, m.cursor, m.ms)
+
+    async def _tell(self, fill: np.void, v: int, s: int, client_id: str, trade_id: int, before: int) -> None:
+        position = self.books.positions[v, s]
+        after = int(position.lots)
+        code = self.executor.codes[v, s]
+        self.executor.filled.add(code)
+        await self.recorder.booked(
+            Booked(
+                fill=fill,
+                position_code=code,
+                client_id=client_id,
+                trade_id=trade_id,
+                opened=before == 0,
+                closed=after == 0,
+                position=position,
+            )
+        )
+
+    def _row(
+        self, ms: int, v: int, s: int, k: int, side: int, price: int, lots: int, taker: int, tag: int, fee: int, realised: int
+    ) -> np.void:
+        held = int(self.books.positions[v, s].lots)
+        cash = int(self.books.account.cash_e8[0])
+        row = np.array((ms, v, s, k, side, price, lots, taker, tag, fee, realised, held, cash), fill_dt)[()]
+        self._rows.append(row)
+        return row
+
+    async def _react_in_path(self, s: int, price: int, ms: int) -> None:
+        self._acted.add(s)
+        for v in range(len(self.sleeves)):
+            await self._react(v, s, price, ms)
+
+    async def _react(self, v: int, s: int, price: int, ms: int) -> None:
+        books, mind = self.books, self.sleeves[v].mind
+        self.sleeves[v].compiled.react(
+            mind.params, mind.guards, mind.shared, mind.states, books.instruments, books.positions, books.slots,
+            books.heads, v, s, price, int(books.heads[v, s].step_ms), 1,
+        )  # fmt: skip
+        await self.executor.sync(v, s, ms)
+        if books.positions[v, s].lots == 0 and not self._has_orders(v, s):
+            self.executor.end_position(v, s)
+
+    def _has_orders(self, v: int, s: int) -> bool:
+        return bool((self.books.slots["kind"][v, s] != NONE).any())
+
+    # -- at the end of a minute --------------------------------------------------------------
+
+    async def _step_closed(self, m: StepClosed) -> None:
+        books, now_ms = self.books, m.now_ms
+        present = 0
+        wanted: set[int] = set(self._acted)
+        for v, sleeve in enumerate(self.sleeves):
+            mind = sleeve.mind
+            present = sleeve.compiled.advance_step(
+                mind.params, mind.shared, mind.states, books.heads, v, m.bars, now_ms, sleeve.asked
+            )
+            wanted.update(np.flatnonzero(sleeve.asked).tolist())
+        if self.every_point:
+            wanted = set(np.flatnonzero(m.bars["open_ms"] >= 0).tolist())
+        for s in sorted(wanted):
+            for v, sleeve in enumerate(self.sleeves):
+                if not (self.every_point or s in self._acted or sleeve.asked[s]):
+                    continue
+                mind = sleeve.mind
+                candidate = sleeve.compiled.react(
+                    mind.params, mind.guards, mind.shared, mind.states, books.instruments, books.positions,
+                    books.slots, books.heads, v, s, int(books.heads[v, s].last), now_ms, 0,
+                )  # fmt: skip
+                if candidate:
+                    self._candidates.append((v, s))
+                await self.executor.sync(v, s, now_ms)
+        self._acted.clear()
+        self.bars += present
+
+    async def _funding_charged(self, m: FundingCharged) -> None:
+        books = self.books
+        for v, sleeve in enumerate(self.sleeves):
+            if books.positions[v, m.symbol].lots == 0:
+                continue
+            paid = sleeve.compiled.book_funding(
+                books.account, books.instruments, books.positions, books.slots, books.heads, v, m.symbol, m.rate_e8, m.mark
+            )
+            code = self.executor.codes[v, m.symbol]
+            await self.recorder.funded(v, m.symbol, code, m.rate_e8, paid, m.ms)
+
+    async def _step_over(self, m: StepOver) -> None:
+        books, now_ms = self.books, m.now_ms
+        compiled = self.sleeves[0].compiled
+        unrealised = compiled.unrealised_now(books.instruments, books.positions, books.heads)
+        compiled.close_step(
+            books.account, books.sleeves, books.instruments, books.positions, books.slots, books.heads,
+            unrealised, len(self._candidates), now_ms,
+        )  # fmt: skip
+        for v, s in self._candidates:
+            head = books.heads[v, s]
+            if head.verdict == APPROVED:
+                await self.executor.sync(v, s, now_ms)
+            else:
+                await self.recorder.entry_refused(v, s, int(head.verdict_side), int(head.verdict), now_ms)
+        self._candidates.clear()
+        self.steps += 1
+        await self.recorder.step_over(now_ms, books.account[0])

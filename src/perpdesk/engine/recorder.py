@@ -1,0 +1,99 @@
+"""What the engine tells whoever keeps records. Called in order, awaited before the engine goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from perpdesk.ports import NewOrder
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An approved entry, before its order is sent."""
+
+    sleeve: int
+    symbol: int
+    position_code: str
+    side: int
+    lots: int
+    price: int
+    leverage: int
+    score: float
+    score_max: float
+    stop_ppm: int
+    timeout_ms: int
+    ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """A fill as the engine booked it. fill: one fill_dt record; opened and closed: what it did to the position."""
+
+    fill: np.void
+    position_code: str
+    client_id: str
+    trade_id: int
+    opened: bool
+    closed: bool
+    position: np.void
+
+
+class Recorder(Protocol):
+    """Keeps records of a run."""
+
+    async def entry_approved(self, entry: Entry, order: NewOrder) -> bool:
+        """Before the wire. False: the slot is taken in the books of record, do not send."""
+        ...
+
+    async def entry_refused(self, sleeve: int, symbol: int, side: int, verdict: int, ms: int) -> None: ...
+
+    async def entry_dead(self, position_code: str, client_id: str, ms: int) -> None:
+        """An entry order is gone without a fill."""
+        ...
+
+    async def order_sent(self, order: NewOrder, position_code: str, tag: int, ms: int) -> None: ...
+
+    async def order_gone(self, order: NewOrder, reason: str, ms: int) -> None: ...
+
+    async def booked(self, booked: Booked) -> None: ...
+
+    async def funded(
+        self, sleeve: int, symbol: int, position_code: str, rate_e8: int, paid_e8: int, ms: int
+    ) -> None: ...
+
+    async def step_over(self, ms: int, account: np.void) -> None:
+        """A step is complete; what it wrote becomes visible together."""
+        ...
+
+
+class Forgetful:
+    """Keeps nothing: for parity runs and tests."""
+
+    async def entry_approved(self, entry: Entry, order: NewOrder) -> bool:
+        return True
+
+    async def entry_refused(self, sleeve: int, symbol: int, side: int, verdict: int, ms: int) -> None:
+        return None
+
+    async def entry_dead(self, position_code: str, client_id: str, ms: int) -> None:
+        return None
+
+    async def order_sent(self, order: NewOrder, position_code: str, tag: int, ms: int) -> None:
+        return None
+
+    async def order_gone(self, order: NewOrder, reason: str, ms: int) -> None:
+        return None
+
+    async def booked(self, booked: Booked) -> None:
+        return None
+
+    async def funded(
+        self, sleeve: int, symbol: int, position_code: str, rate_e8: int, paid_e8: int, ms: int
+    ) -> None:
+        return None
+
+    async def step_over(self, ms: int, account: np.void) -> None:
+        return None

@@ -1,0 +1,148 @@
+"""Converted bars on disk, so that a file is parsed once and memory-mapped ever after.
+
+An entry's name is a hash of the file's content, of what it was converted with and of the converting
+code: a changed file, another tick or a newer version never meets an old entry. Entries appear whole
+(written aside, then renamed). Deleting the folder at any time costs nothing but the next parse.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from perpdesk.domain.errors import DataError
+from perpdesk.kernel.records import bar_dt
+from perpdesk.market import bars as bars_module
+from perpdesk.market import columns as columns_module
+from perpdesk.market.bars import LAYOUT, BarsFacts, Scale, convert
+from perpdesk.market.columns import names_of
+from perpdesk.market.sources import Source
+
+_FACTS, _BARS = "facts.json", "bars.bin"
+
+
+@dataclass(frozen=True)
+class StoredBars:
+    """One symbol's bars of one table, in memory or in a cache entry."""
+
+    source: Source
+    facts: BarsFacts
+    memory: np.recarray | None = None
+    path: Path | None = None
+    offset: int = 0
+
+    def view(self) -> np.recarray:
+        """All bars. From a cache entry: memory-mapped, private to this process if written to."""
+        if self.memory is not None:
+            return self.memory
+        mapped = np.memmap(self._file, bar_dt, mode="c", offset=self.offset, shape=(self.facts.rows,))
+        return np.asarray(mapped).view(np.recarray)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Rows [start, stop) as plain structs, without keeping the file's pages in this process."""
+        if self.memory is not None:
+            return self.memory[start:stop].view(bar_dt, np.ndarray)
+        offset = self.offset + start * bar_dt.itemsize
+        return np.fromfile(self._file, bar_dt, count=stop - start, offset=offset)
+
+    @property
+    def _file(self) -> Path:
+        assert self.path is not None, "bars are in memory or in a file"
+        return self.path
+
+
+def folder() -> Path:
+    """Where converted bars are kept: under ``PERPDESK_CACHE_DIR``, else under the user's cache folder."""
+    chosen = os.environ.get("PERPDESK_CACHE_DIR")
+    return (Path(chosen) if chosen else Path.home() / ".cache" / "perpdesk") / "bars"
+
+
+def stored_bars(source: Source, scales: Mapping[str, Scale], root: Path | None) -> list[StoredBars]:
+    """Every symbol of a table: from its entry under ``root``, else converted and, with a root, stored.
+
+    Raises DataError for a file that breaks a rule (nothing is stored then) and OSError if the entry
+    cannot be written.
+    """
+    if root is None:
+        return [StoredBars(source, facts, memory=bars) for facts, bars in convert(source, scales)]
+    entry = root / _entry_name(source, scales)
+    found = _load(source, entry)
+    if found is None:
+        _store(source, scales, entry)
+        found = _load(source, entry)
+        if found is None:
+            raise OSError(f"the cache entry {entry} vanished while it was used")
+    return found
+
+
+@cache
+def _code_hash() -> bytes:
+    digest = hashlib.sha256(repr(bar_dt).encode())
+    for module in (bars_module, columns_module):
+        digest.update(Path(str(module.__file__)).read_bytes())
+    return digest.digest()
+
+
+def _entry_name(source: Source, scales: Mapping[str, Scale]) -> str:
+    if "symbol" in names_of(source, LAYOUT):
+        used = "; ".join(f"{s} {scales[s].price_tick} {scales[s].lot_step}" for s in sorted(scales))
+    else:
+        scale = scales.get(source.symbol)
+        used = f"{source.symbol} {'' if scale is None else f'{scale.price_tick} {scale.lot_step}'}"
+    try:
+        with open(source.path, "rb") as file:
+            content = hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise DataError(f"cannot be read: {error}", file=source, rule="readable") from error
+    suffix = source.path.suffix.lower()
+    name = hashlib.sha256(_code_hash() + content + f"{suffix}|{source.member}|{used}".encode()).hexdigest()[:40]
+    return f"{name[:2]}/{name[2:]}"
+
+
+def _load(source: Source, entry: Path) -> list[StoredBars] | None:
+    try:
+        facts = msgspec.json.decode((entry / _FACTS).read_bytes(), type=list[BarsFacts])
+        size = (entry / _BARS).stat().st_size
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+        return None
+    if size != sum(one.rows for one in facts) * bar_dt.itemsize:
+        return None
+    found, offset = [], 0
+    for one in facts:
+        found.append(StoredBars(source, one, path=entry / _BARS, offset=offset))
+        offset += one.rows * bar_dt.itemsize
+    for stored in found:
+        ends = [int(stored.read(at, at + 1)["open_ms"][0]) for at in (0, stored.facts.rows - 1)]
+        if ends != [stored.facts.first_ms, stored.facts.last_ms]:
+            return None
+    return found
+
+
+def _store(source: Source, scales: Mapping[str, Scale], entry: Path) -> None:
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix="new-", dir=entry.parent))
+    try:
+        facts = []
+        with open(aside / _BARS, "wb") as file:
+            for one, bars in convert(source, scales):
+                facts.append(one)
+                bars.tofile(file)
+        (aside / _FACTS).write_bytes(msgspec.json.encode(facts))
+        if entry.exists() and _load(source, entry) is None:
+            shutil.rmtree(entry, ignore_errors=True)  # a broken entry, from a crash or a full disk
+        try:
+            aside.rename(entry)
+        except OSError:
+            if not entry.exists():  # otherwise another process was faster, and its entry is the same
+                raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
