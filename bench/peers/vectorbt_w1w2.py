@@ -1,7 +1,7 @@
 """vectorbt. W1: averages and crosses as arrays, from_signals with a stop that starts to trail at +3 %.
 
 W2 needs a limit on the positions of all symbols together, which signals cannot express: there the rule
-is an order function, called for every bar and symbol. Timed: averages, simulation, final value.
+is a flexible order function, called for every row of bars. Timed: averages, simulation, final value.
 """
 
 from __future__ import annotations
@@ -80,48 +80,47 @@ def one_symbol(open_, high, low, close):
 
 
 @njit
-def no_positions(c):
-    """Nothing held yet."""
-    return (np.zeros(1, np.int64),)
+def no_position(c):
+    """[how many positions are held, the column to look at next]."""
+    return (np.zeros(2, np.int64),)
 
 
 @njit
-def rule(c, held, open_, high, low, up, down, entry, peak, entered, timeout, positions_max):
-    """W2: one order at most per bar and symbol, at the open or at the stop."""
-    i, s = c.i, c.col
-    first = open_[i, s]
-    if c.position_now == 0.0:
-        if up[i, s] and held[0] < positions_max:
-            entry[s] = first * (1.0 + SLIPPAGE_FRACTION)
-            peak[s] = entry[s]
-            entered[s] = i
-            return nb.order_nb(
-                NOTIONAL / first, first, fees=FEE_FRACTION, slippage=SLIPPAGE_FRACTION, direction=Direction.LongOnly
+def next_order(c, counts, open_, high, low, up, down, entry, peak, entered, timeout, positions_max):
+    """W2: the row's next order, at the open or at the stop; column -1 when the row is done."""
+    i = c.i
+    if c.call_idx == 0:
+        counts[1] = c.from_col
+    for s in range(counts[1], c.to_col):
+        first = open_[i, s]
+        position = c.last_position[s]
+        if position == 0.0:
+            if up[i, s] and counts[0] < positions_max:
+                entry[s] = first * (1.0 + SLIPPAGE_FRACTION)
+                peak[s] = high[i, s]
+                entered[s] = i
+                counts[0] += 1
+                counts[1] = s + 1
+                return s, nb.order_nb(
+                    NOTIONAL / first, first, fees=FEE_FRACTION, slippage=SLIPPAGE_FRACTION, direction=Direction.LongOnly
+                )
+            continue
+        stop = entry[s] * (1.0 - STOP_FRACTION)
+        if peak[s] >= entry[s] * (1.0 + ARM_FRACTION):
+            stop = max(stop, peak[s] * (1.0 - RETRACE_FRACTION))
+        peak[s] = max(peak[s], high[i, s])
+        leaves = down[i, s] or i - entered[s] >= timeout
+        if leaves or low[i, s] <= stop:
+            counts[0] -= 1
+            counts[1] = s + 1
+            return s, nb.order_nb(
+                -position,
+                first if leaves else min(first, stop),
+                fees=FEE_FRACTION,
+                slippage=SLIPPAGE_FRACTION,
+                direction=Direction.LongOnly,
             )
-        return NoOrder
-    price = np.nan
-    stop = entry[s] * (1.0 - STOP_FRACTION)
-    if peak[s] >= entry[s] * (1.0 + ARM_FRACTION):
-        stop = max(stop, peak[s] * (1.0 - RETRACE_FRACTION))
-    if down[i, s] or i - entered[s] >= timeout:
-        price = first
-    elif low[i, s] <= stop:
-        price = min(first, stop)
-    peak[s] = max(peak[s], high[i, s])
-    if np.isnan(price):
-        return NoOrder
-    return nb.order_nb(
-        -c.position_now, price, fees=FEE_FRACTION, slippage=SLIPPAGE_FRACTION, direction=Direction.LongOnly
-    )
-
-
-@njit
-def count_held(c, held, open_, high, low, up, down, entry, peak, entered, timeout, positions_max):
-    """Keep the number of open positions."""
-    if c.position_before == 0.0 and c.position_now != 0.0:
-        held[0] += 1
-    elif c.position_before != 0.0 and c.position_now == 0.0:
-        held[0] -= 1
+    return -1, NoOrder
 
 
 def many_symbols(open_, high, low, close):
@@ -142,11 +141,11 @@ def many_symbols(open_, high, low, close):
     )
     return vbt.Portfolio.from_order_func(
         close,
-        rule,
+        next_order,
         *args,
-        pre_sim_func_nb=no_positions,
-        post_order_func_nb=count_held,
-        post_order_args=args,
+        flexible=True,
+        pre_sim_func_nb=no_position,
+        fill_pos_record=False,
         cash_sharing=True,
         group_by=True,
         init_cash=BALANCE,
@@ -160,7 +159,9 @@ def prepare(work: str, folder: Path, days: int) -> Prepared:
     market = read(folder, days)
     index = pd.to_datetime(next(iter(market.values())).open_ms, unit="ms")
     frames = [
-        pd.DataFrame({symbol: getattr(columns, name) for symbol, columns in market.items()}, index=index)
+        pd.DataFrame(
+            np.stack([getattr(columns, name) for columns in market.values()], axis=1), index, list(market), copy=False
+        )
         for name in ("open", "high", "low", "close")
     ]
     simulate = one_symbol if work == "w1" else many_symbols

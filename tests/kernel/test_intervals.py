@@ -155,7 +155,8 @@ def test_resample_names_the_bar_out_of_order():
 
 
 @pytest.mark.parametrize(
-    ("intervals", "place"), [((90_000,), 0), ((HOUR_MS, 90 * MINUTE_MS), 1), ((HOUR_MS, HOUR_MS), 1), ((0,), 0)]
+    ("intervals", "place"),
+    [((90_000,), 0), ((HOUR_MS, 90 * MINUTE_MS), 1), ((HOUR_MS, HOUR_MS), 1), ((0,), 0)],
 )
 def test_intervals_that_do_not_nest_are_refused(intervals, place):
     with pytest.raises(ValueError, match=rf"intervals_ms\[{place}\]"):
@@ -199,19 +200,19 @@ def as_integers(frame: pl.DataFrame, dtype: np.dtype, price_digits: int, lot_dig
 
 @pytest.mark.real_data
 @pytest.mark.parametrize(
-    ("symbol", "minutes_file", "hours", "theirs_file", "bars_at_least"),
+    ("symbol", "days", "hours", "theirs_file", "bars_at_least"),
     [
-        ("BTCUSDT", "BTCUSDT_1m_2025-05-04_2025-06-03", 4, "klines_4h/BTCUSDT_4h_2020-01-01_2026-03-16", 179),
-        ("ETHUSDT", "ETHUSDT_1m_2025-05-04_2025-06-15", 4, "klines_4h/ETHUSDT_4h_2020-01-01_2026-03-16", 249),
-        ("BTCUSDT", "BTCUSDT_1m_2025-05-04_2025-06-03", 1, "klines_1h/binance_usdm_5sym_1h_full_2025-04_2025-05", 480),
-        ("SOLUSDT", "SOLUSDT_1m_2025-05-04_2025-06-03", 1, "klines_1h/binance_usdm_5sym_1h_full_2025-04_2025-05", 480),
+        ("BTCUSDT", "2025-05-04_2025-06-03", 4, "klines_4h/BTCUSDT_4h_2020-01-01_2026-03-16", 179),
+        ("ETHUSDT", "2025-05-04_2025-06-15", 4, "klines_4h/ETHUSDT_4h_2020-01-01_2026-03-16", 250),
+        ("BTCUSDT", "2025-05-04_2025-06-03", 1, "klines_1h/binance_usdm_5sym_1h_full_2025-04_2025-05", 480),
+        ("SOLUSDT", "2025-05-04_2025-06-03", 1, "klines_1h/binance_usdm_5sym_1h_full_2025-04_2025-05", 480),
     ],
 )
 def test_bars_built_from_minutes_are_the_exchanges_own(
-    real_data, symbol, minutes_file, hours, theirs_file, bars_at_least
+    real_data, symbol, days, hours, theirs_file, bars_at_least
 ):
     theirs_path = real_data / f"{theirs_file}.parquet"
-    ours_path = real_data / "klines_1m" / "usdm" / f"{minutes_file}.parquet"
+    ours_path = real_data / "klines_1m" / "usdm" / f"{symbol}_1m_{days}.parquet"
     if not (theirs_path.exists() and ours_path.exists()):
         pytest.skip(f"not in this folder: {ours_path.name} or {theirs_path.name}")
     ours = resample(as_integers(read(ours_path), bar_dt, 4, 3), hours * HOUR_MS)

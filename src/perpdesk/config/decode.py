@@ -157,6 +157,8 @@ def _text(rule: Any, kind: Any, leaf: Leaf, path: str) -> str:
 
 def canonical(value: Decimal) -> Decimal:
     """The one way to write a number: no exponent, no zeros at the end, no negative zero."""
+    if value == 0:
+        return Decimal(0)
     digits = units.digits_of(value)
     return units.from_units(units.to_units(value, digits), digits)
 
@@ -173,7 +175,8 @@ def _shown(tree: Tree) -> str:
         return "a mapping"
     if tree.kind == "null":
         return "empty (null)"
-    return f"the text {ascii(_cut(tree.text))}" if tree.kind == "text" else ascii(_cut(tree.text))[1:-1]
+    text = ascii(tree.text) if tree.kind == "text" else ascii(tree.text)[1:-1]
+    return f"the text {_cut(text)}" if tree.kind == "text" else _cut(text)
 
 
 def _advice(leaf: Leaf) -> str:

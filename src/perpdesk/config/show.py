@@ -52,7 +52,8 @@ def show_text(loaded: Loaded) -> str:
     """The rows as an aligned text table."""
     table = [("field", "value", "set by")]
     for row in show_rows(loaded):
-        value = {None: "null", True: "true", False: "false"}.get(row.value, str(row.value))  # type: ignore[call-overload]
+        value = "null" if row.value is None else str(row.value)
+        value = value.lower() if isinstance(row.value, bool) else value
         table.append((row.field, value, row.layer if row.place is None else f"{row.layer} {row.place}"))
     widths = [max(len(line[column]) for line in table) for column in (0, 1)]
     return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}".rstrip() for a, b, c in table)

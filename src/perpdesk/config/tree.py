@@ -80,6 +80,11 @@ def problem(message: str, field: str | None, source: Source, code: str = FORM) -
     return ConfigError(message, field=field or None, file=source.place, row=source.line, rule=code)
 
 
+def printable(text: str) -> str:
+    """The text with everything that a terminal could obey written as an escape."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def below(path: str, key: str) -> str:
     """The path of a key inside a path. A key that is no plain word is shown quoted and cut."""
     shown = key if _PLAIN_KEY.fullmatch(key) else ascii(key[:40])
@@ -87,7 +92,7 @@ def below(path: str, key: str) -> str:
 
 
 def parse(text: str, source: Source, field: str = "") -> Tree | None:
-    """The tree of one YAML document, None if it is empty.
+    """The tree of one YAML document, None if it is empty or null.
 
     Raises ConfigError (E00) with the line for what is no YAML, for duplicate keys, keys that are not text,
     anchors, aliases and a second document. ``source`` is the place; a file's lines are added to it.
@@ -100,12 +105,14 @@ def parse(text: str, source: Source, field: str = "") -> Tree | None:
         mark = error.problem_mark or error.context_mark
         what = " ".join(str(part) for part in (error.context, error.problem) if part)
         where = source if mark is None else _at(source, mark.line)
-        raise problem(f"is not valid YAML: {what}", field, where) from error
+        raise problem(f"is not valid YAML: {printable(what)}", field, where) from error
     except YAMLError as error:
-        raise problem(f"is not valid YAML: {str(error).splitlines()[0]}", field, source) from error
+        first = str(error).splitlines()[0]
+        raise problem(f"is not valid YAML: {printable(first)}", field, source) from error
     except RecursionError as error:
         raise problem("is nested too deeply", field, source) from error
-    return None if node is None else _tree(node, source, field)
+    tree = None if node is None else _tree(node, source, field)
+    return None if isinstance(tree, Leaf) and tree.kind == "null" else tree
 
 
 def _at(source: Source, line_from_0: int) -> Source:

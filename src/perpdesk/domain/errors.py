@@ -15,6 +15,9 @@
     ├── NeedsPerson              4  nothing automatic is safe any more: look at the account yourself
     └── LeaseHeld                5  another process owns the account: stop it, or wait until its lease ends
 
+What a store can say is in ``domain/books.py``, hung into this tree (``PositionExists`` is Refused,
+``StoreFailed`` exits with 1, ``BooksContradiction`` needs a person).
+
 The command line prints the message to stderr and exits with ``exit_code``. Everything else that is
 raised (a bug of ours or of a library) exits with 1.
 """

@@ -1,7 +1,7 @@
-"""Facts, in the past tense. The journal keeps them as JSON and they are never changed.
+"""Facts, in the past tense. The journal keeps them and they are never changed.
 
 ``ms`` is the time of the fact on the run's clock (UTC). Prices, quantities and money are Decimals,
-written as text in JSON.
+written as text.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from decimal import Decimal
 
 import msgspec
 
+from perpdesk.domain.books import JournalEntry
 from perpdesk.domain.order import OrderKind, Side
 
 
@@ -19,11 +20,16 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="even
     ms: int
 
 
-class StepClosed(Event, frozen=True, kw_only=True):
-    """All bars of one minute are in, or their deadline has passed. ``missing``: symbols without a bar."""
+class EntryApproved(Event, frozen=True, kw_only=True):
+    """The gate said yes to a wanted entry; ``score`` of ``score_max`` is why it was wanted."""
 
-    bars: int
-    missing: int
+    version: str
+    symbol: str
+    side: Side
+    qty: Decimal
+    leverage: int
+    score: float
+    score_max: float
 
 
 class EntryRefused(Event, frozen=True, kw_only=True):
@@ -110,7 +116,7 @@ class CommandObeyed(Event, frozen=True, kw_only=True):
 
 
 AnyEvent = (
-    StepClosed
+    EntryApproved
     | EntryRefused
     | OrderAccepted
     | OrderRefused
@@ -122,15 +128,18 @@ AnyEvent = (
     | CommandObeyed
 )
 
-_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
-_encoder = msgspec.json.Encoder(order="deterministic")
+
+def journal_entry(event: AnyEvent) -> JournalEntry:
+    """The event as the journal keeps it: its kind, its time, and the rest with Decimals as text."""
+    payload = msgspec.to_builtins(event)
+    return JournalEntry(ms=payload.pop("ms"), kind=payload.pop("event"), payload=payload)
 
 
-def encode(event: AnyEvent) -> bytes:
-    """The event as one line of JSON; equal events give equal bytes."""
-    return _encoder.encode(event)
-
-
-def decode(line: bytes) -> AnyEvent:
-    """The event that ``encode`` wrote. Raises msgspec.ValidationError for anything else."""
-    return _decoder.decode(line)
+def event_of(entry: JournalEntry) -> AnyEvent:
+    """The event that ``journal_entry`` was made from. Raises msgspec.ValidationError for anything else."""
+    if not isinstance(entry.payload, dict):
+        raise msgspec.ValidationError(f"an event has named parts, was {entry.payload!r}")
+    found: AnyEvent = msgspec.convert(
+        {**entry.payload, "event": entry.kind, "ms": entry.ms}, AnyEvent, strict=True
+    )
+    return found

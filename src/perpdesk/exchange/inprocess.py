@@ -121,6 +121,10 @@ class InProcessVenue:
         ]
 
     async def wallet_e8(self) -> int:
+        return self.wallet_now_e8()
+
+    def wallet_now_e8(self) -> int:
+        """The venue's own figure, for comparisons after a run."""
         return int(self._account.cash_e8[0])
 
     # -- Feed --------------------------------------------------------------------------------

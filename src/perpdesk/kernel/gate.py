@@ -136,6 +136,7 @@ def _verdict(account, sleeves, instruments, positions, slots, heads, v, s, now_m
         return COOLDOWN, 0
 
     used = 0
+    used_all = 0
     exposure = 0
     pending_margin = 0
     unrealised = 0
@@ -144,6 +145,7 @@ def _verdict(account, sleeves, instruments, positions, slots, heads, v, s, now_m
         for i in range(positions.shape[1]):
             if not _occupied(positions, slots, u, i):
                 continue
+            used_all += 1
             if u == v:
                 used += 1
             other = positions[u, i]
@@ -156,7 +158,7 @@ def _verdict(account, sleeves, instruments, positions, slots, heads, v, s, now_m
                 exposure += notional
                 pending_margin += -(-notional // max(1, other.leverage)) + fee_e8(notional, instruments[i].taker_ppm)
             risk += _open_risk_e8(account, instruments[i], other, entry, slots[u, i, SLOT_STOP], heads[u, i])
-    if used >= sleeves[v].positions_max:
+    if used >= sleeves[v].positions_max or used_all >= account.positions_max > 0:
         return MAX_POSITIONS, 0
 
     unit = instrument.unit_e8

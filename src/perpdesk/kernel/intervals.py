@@ -24,10 +24,7 @@ COLUMNS = 7
 
 # The same seven numbers by name.
 interval_bar_dt = np.dtype(
-    [
-        (name, "i8")
-        for name in ("open_ms", "open", "high", "low", "close", "volume_lots", "minutes_missing")
-    ]
+    [(name, "i8") for name in ("open_ms", "open", "high", "low", "close", "volume_lots", "minutes_missing")]
 )
 
 # What push answers for a bar that is not later than the last one.

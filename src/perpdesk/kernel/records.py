@@ -212,6 +212,7 @@ account_dt = np.dtype(
         "margin_mode",
         "slippage_ppm",
         "volume_share_ppm",
+        "positions_max",
         "exposure_max_e8",
         "daily_loss_ppm",
         "worst_case_ppm",

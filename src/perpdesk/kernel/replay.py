@@ -10,6 +10,7 @@ import numpy as np
 
 from perpdesk.kernel.records import (
     FAR,
+    bar_dt,
     counters_dt,
     fill_dt,
     funding_dt,
@@ -91,22 +92,31 @@ class Replay:
     fills: list[np.ndarray] = field(default_factory=list)
     next_funding: int = 0
     counters: np.recarray = field(default_factory=lambda: zeros(1, counters_dt))
+    _buffer: np.ndarray | None = None
 
     def feed(self, bars: np.recarray, first_ms: int) -> None:
         """Run bars [T, N] (one row per minute from first_ms) through the step."""
-        mind, books = self.mind, self.books
-        run = mind.strategy.compiled().run
-        buffer = zeros(_FILLS_AT_ONCE + bars.shape[1] * 64, fill_dt)
+        if self._buffer is None:
+            self._buffer = zeros(_FILLS_AT_ONCE + bars.shape[1] * 64, fill_dt)
         at = 0
         while at < len(bars):
-            at, count, self.next_funding = run(
-                mind.params, mind.guards, mind.shared, mind.states,
-                books.account, books.sleeves, books.instruments, books.positions, books.slots, books.heads,
-                books.walks, bars, first_ms, self.funding, self.next_funding, buffer, at, self.skip,
-                self.counters,
-            )  # fmt: skip
+            at, count = self._run(bars, first_ms, at, self._buffer)
             if count:
-                self.fills.append(buffer[:count].copy())
+                self.fills.append(self._buffer[:count].copy())
+
+    def compile(self) -> None:
+        """Compile (or load from the cache) everything that feed needs, without running a step."""
+        self._run(zeros((0, len(self.books.instruments)), bar_dt), 0, 0, zeros(0, fill_dt))
+
+    def _run(self, bars: np.ndarray, first_ms: int, start: int, buffer: np.ndarray) -> tuple[int, int]:
+        mind, books = self.mind, self.books
+        at, count, self.next_funding = mind.strategy.compiled().run(
+            mind.params, mind.guards, mind.shared, mind.states,
+            books.account, books.sleeves, books.instruments, books.positions, books.slots, books.heads,
+            books.walks, bars, first_ms, self.funding, self.next_funding, buffer, start, self.skip,
+            self.counters,
+        )  # fmt: skip
+        return at, count
 
     def all_fills(self) -> np.recarray:
         """Every fill so far, in the order of the run."""

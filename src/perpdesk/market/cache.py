@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,7 @@ from perpdesk.market.columns import names_of
 from perpdesk.market.sources import Source
 
 _FACTS, _BARS = "facts.json", "bars.bin"
+_TRUST_AFTER_NS = 2_000_000_000
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,28 @@ class StoredBars:
         return np.asarray(mapped).view(np.recarray)
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Rows [start, stop) as plain structs, without keeping the file's pages in this process."""
+        """Rows [start, stop) as plain structs."""
+        out = np.empty(stop - start, bar_dt)
+        self.read_into(start, out)
+        return out
+
+    def read_into(self, start: int, out: np.ndarray) -> None:
+        """Fill ``out`` (contiguous bar_dt) with the rows from ``start`` on. The file's pages do not count
+        as this process's memory, as mapped ones would."""
         if self.memory is not None:
-            return self.memory[start:stop].view(bar_dt, np.ndarray)
+            out[:] = self.memory[start : start + len(out)].view(bar_dt, np.ndarray)
+            return
+        buffer = memoryview(out.view(np.uint8))
         offset = self.offset + start * bar_dt.itemsize
-        return np.fromfile(self._file, bar_dt, count=stop - start, offset=offset)
+        file = os.open(self._file, os.O_RDONLY)
+        try:
+            while buffer:
+                got = os.preadv(file, [buffer], offset)
+                if got == 0:
+                    raise OSError(f"the cache entry {self._file} became shorter while it was read")
+                buffer, offset = buffer[got:], offset + got
+        finally:
+            os.close(file)
 
     @property
     def _file(self) -> Path:
@@ -74,10 +93,11 @@ def stored_bars(source: Source, scales: Mapping[str, Scale], root: Path | None) 
     """
     if root is None:
         return [StoredBars(source, facts, memory=bars) for facts, bars in convert(source, scales)]
-    entry = root / _entry_name(source, scales)
+    before = _directory_entry(source)
+    entry = root / _entry_name(source, scales, root)
     found = _load(source, entry)
     if found is None:
-        _store(source, scales, entry)
+        _store(source, scales, entry, before)
         found = _load(source, entry)
         if found is None:
             raise OSError(f"the cache entry {entry} vanished while it was used")
@@ -92,20 +112,59 @@ def _code_hash() -> bytes:
     return digest.digest()
 
 
-def _entry_name(source: Source, scales: Mapping[str, Scale]) -> str:
+def _entry_name(source: Source, scales: Mapping[str, Scale], root: Path) -> str:
     if "symbol" in names_of(source, LAYOUT):
         used = "; ".join(f"{s} {scales[s].price_tick} {scales[s].lot_step}" for s in sorted(scales))
     else:
         scale = scales.get(source.symbol)
         used = f"{source.symbol} {'' if scale is None else f'{scale.price_tick} {scale.lot_step}'}"
+    content = _content_hash(source, root)
+    suffix = source.path.suffix.lower()
+    name = hashlib.sha256(_code_hash() + f"{content}|{suffix}|{source.member}|{used}".encode()).hexdigest()
+    return f"{name[:2]}/{name[2:40]}"
+
+
+class _Seen(msgspec.Struct, frozen=True):
+    """A file's content hash, and what its directory entry was when it was computed."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    content: str
+
+
+def _directory_entry(source: Source) -> tuple[int, int, int, int, int]:
+    stat = os.stat(source.path)
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+def _content_hash(source: Source, root: Path) -> str:
+    """sha256 of the file, remembered by its directory entry.
+
+    The change time (which no program can set) tells whether the file is still the one that was hashed. A
+    memory written within two seconds of that change is not trusted: a further change might have left the
+    same time stamp.
+    """
     try:
+        here = _directory_entry(source)
+        name = hashlib.sha256(str(source.path.resolve()).encode()).hexdigest()[:40]
+        memory = root / "seen" / f"{name}.json"
+        with suppress(FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+            seen = msgspec.json.decode(memory.read_bytes(), type=_Seen)
+            is_same = here == (seen.device, seen.inode, seen.size, seen.mtime_ns, seen.ctime_ns)
+            if is_same and os.stat(memory).st_mtime_ns > seen.ctime_ns + _TRUST_AFTER_NS:
+                return seen.content
         with open(source.path, "rb") as file:
-            content = hashlib.file_digest(file, "sha256").digest()
+            content = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"cannot be read: {error}", file=source, rule="readable") from error
-    suffix = source.path.suffix.lower()
-    name = hashlib.sha256(_code_hash() + content + f"{suffix}|{source.member}|{used}".encode()).hexdigest()[:40]
-    return f"{name[:2]}/{name[2:]}"
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=memory.parent, delete=False) as aside:
+        aside.write(msgspec.json.encode(_Seen(*here, content)))
+    os.replace(aside.name, memory)
+    return content
 
 
 def _load(source: Source, entry: Path) -> list[StoredBars] | None:
@@ -127,7 +186,9 @@ def _load(source: Source, entry: Path) -> list[StoredBars] | None:
     return found
 
 
-def _store(source: Source, scales: Mapping[str, Scale], entry: Path) -> None:
+def _store(
+    source: Source, scales: Mapping[str, Scale], entry: Path, before: tuple[int, int, int, int, int]
+) -> None:
     entry.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix="new-", dir=entry.parent))
     try:
@@ -137,6 +198,8 @@ def _store(source: Source, scales: Mapping[str, Scale], entry: Path) -> None:
                 facts.append(one)
                 bars.tofile(file)
         (aside / _FACTS).write_bytes(msgspec.json.encode(facts))
+        if _directory_entry(source) != before:
+            raise DataError("changed while it was read: run again", file=source, rule="readable")
         if entry.exists() and _load(source, entry) is None:
             shutil.rmtree(entry, ignore_errors=True)  # a broken entry, from a crash or a full disk
         try:

@@ -65,6 +65,15 @@ def read_brackets(path: Path | str) -> dict[str, tuple[Bracket, ...]]:
 
 def bundled(brackets: Mapping[str, tuple[Bracket, ...]] | None = None) -> dict[str, Instrument]:
     """The built-in table: used where no exchangeInfo file is given."""
+    return dict(_bundled()) if brackets is None else _contracts(brackets)
+
+
+@cache
+def _bundled() -> dict[str, Instrument]:
+    return _contracts(None)
+
+
+def _contracts(brackets: Mapping[str, tuple[Bracket, ...]] | None) -> dict[str, Instrument]:
     return {
         symbol: contract(
             symbol,

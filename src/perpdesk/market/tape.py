@@ -28,8 +28,11 @@ from perpdesk.market.instruments import bundled
 from perpdesk.market.sources import find
 from perpdesk.market.universe import Universe
 
-# How many records one pass over the symbols writes: small enough to stay in the processor's cache.
-_BLOCK_RECORDS = 1 << 16
+# How many records are staged between the files and the tape: few enough for the processor's cache, many
+# enough per symbol that a read costs more than its call.
+_STAGE_RECORDS, _STAGE_STEPS_MIN = 1 << 16, 1024
+# Bars as opaque bytes: numpy copies structs field by field, but these at once.
+_OPAQUE = np.dtype(f"V{bar_dt.itemsize}")
 
 
 @dataclass(frozen=True)
@@ -101,9 +104,7 @@ def read_tape(
     bars = reel.whole()
     if bars is None:
         bars = np.empty((reel.steps, len(reel.universe)), bar_dt).view(np.recarray)
-        block = max(64, _BLOCK_RECORDS // len(reel.universe))
-        for step in range(0, reel.steps, block):
-            reel.fill(bars[step : step + block], reel.start_ms + step * MINUTE_MS)
+        reel.fill(bars, reel.start_ms)
     return Tape(reel.universe, bars, reel.start_ms, reel.bar_count, reel.warnings, reel.notes)
 
 
@@ -244,30 +245,34 @@ class _Lane:
     def count(self, start_ms: int, end_ms: int) -> int:
         return sum(self.row_at(i, end_ms) - self.row_at(i, start_ms) for i in range(len(self.parts)))
 
-    def fill(self, column: np.ndarray, start_ms: int) -> None:
-        """Write the bars of ``len(column)`` minutes from ``start_ms``, absent ones included."""
-        steps = len(column)
-        end_ms = start_ms + steps * MINUTE_MS
+    def fill(self, row: np.ndarray, start_ms: int) -> None:
+        """Write the bars of ``len(row)`` minutes from ``start_ms``, absent ones included."""
+        end_ms = start_ms + len(row) * MINUTE_MS
         spans = [(i, self.row_at(i, start_ms), self.row_at(i, end_ms)) for i in range(len(self.parts))]
         spans = [(i, first, stop) for i, first, stop in spans if first < stop]
-        if sum(stop - first for _, first, stop in spans) < steps:
-            column[:] = _ABSENT
+        if len(spans) == 1 and spans[0][2] - spans[0][1] == len(row):
+            self._copy(*spans[0], row)
+            return
+        row[:] = _ABSENT
         for i, first, stop in spans:
-            view = self.views[i]
-            bars = self.parts[i].read(first, stop) if view is None else view[first:stop]
-            price_factor, (numerator, denominator) = self.price_factors[i], self.lot_ratios[i]
-            if price_factor != 1 or numerator != denominator:
-                bars = bars.copy()  # what is kept in memory stays as it is
-                for name in PRICES:
-                    bars[name] *= price_factor
-                # to the nearest lot, halves up: whole lots stay what they are
-                lots = bars["volume_lots"]
-                bars["volume_lots"] = (lots * numerator * 2 + denominator) // (denominator * 2)
-            at = (int(bars["open_ms"][0]) - start_ms) // MINUTE_MS
-            if (int(bars["open_ms"][-1]) - start_ms) // MINUTE_MS - at + 1 == stop - first:
-                column[at : at + stop - first] = bars
-            else:
-                column[(bars["open_ms"] - start_ms) // MINUTE_MS] = bars
+            bars = np.empty(stop - first, bar_dt)
+            self._copy(i, first, stop, bars)
+            row[(bars["open_ms"] - start_ms) // MINUTE_MS] = bars
+
+    def _copy(self, i: int, first: int, stop: int, out: np.ndarray) -> None:
+        """Rows [first, stop) of part ``i`` in the universe's scale."""
+        view = self.views[i]
+        if view is None:
+            self.parts[i].read_into(first, out)
+        else:
+            out.view(_OPAQUE)[:] = view[first:stop].view(_OPAQUE)
+        if self.price_factors[i] != 1:
+            for name in PRICES:
+                out[name] *= self.price_factors[i]
+        numerator, denominator = self.lot_ratios[i]
+        if numerator != denominator:
+            # to the nearest lot, halves up: whole lots stay what they are
+            out["volume_lots"] = (out["volume_lots"] * numerator * 2 + denominator) // (denominator * 2)
 
 
 _ABSENT = np.zeros((), bar_dt)
@@ -314,9 +319,15 @@ class _Reel:
 
     def fill(self, bars: np.recarray, start_ms: int) -> None:
         """Write ``bars[T, N]`` from ``start_ms`` on."""
-        plain = bars.view(bar_dt, np.ndarray)  # numpy copies records field by field, plain structs at once
-        for j, lane in enumerate(self.lanes):
-            lane.fill(plain[:, j], start_ms)
+        width = len(self.lanes)
+        opaque = bars.view(_OPAQUE, np.ndarray)
+        block = min(len(bars), max(_STAGE_STEPS_MIN, _STAGE_RECORDS // width))
+        stage = np.empty((width, block), bar_dt)
+        for step in range(0, len(bars), block):
+            steps = min(block, len(bars) - step)
+            for j, lane in enumerate(self.lanes):
+                lane.fill(stage[j, :steps], start_ms + step * MINUTE_MS)
+            opaque[step : step + steps] = stage[:, :steps].view(_OPAQUE).T
 
     def map(self) -> None:
         """Let every lane keep its bars mapped: faster than reading, but the pages count as our memory."""

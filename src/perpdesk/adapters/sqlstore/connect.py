@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from perpdesk.adapters.sqlstore import urls
 from perpdesk.adapters.sqlstore.types import canonical_json
@@ -18,16 +18,47 @@ _CONNECTIONS = 8
 DURABLE = "perpdesk_durable"
 
 
-def writer(url: sa.URL) -> AsyncEngine:
-    """The engine that writes. On SQLite it has one connection, so writers queue up instead of colliding."""
+def writer(url: sa.URL, *, create: bool = False) -> AsyncEngine:
+    """The engine that writes. On SQLite it has one connection, so writers queue up instead of colliding.
+
+    Only ``create`` makes a SQLite file that is not there.
+    """
     if url.drivername.startswith("sqlite"):
-        return _sqlite(url, read_only=False)
+        return _sqlite(url, mode="rwc" if create else "rw")
     return _server(url)
 
 
 def reader(url: sa.URL) -> AsyncEngine:
     """An engine for reading a SQLite file beside its writer."""
-    return _sqlite(url, read_only=True)
+    return _sqlite(url, mode="ro")
+
+
+async def prepare(connection: AsyncConnection) -> tuple[str, ...]:
+    """Settings of the database itself that the books want. Returns a warning for each that it refuses."""
+    dialect = connection.dialect.name
+    if dialect == "sqlite":
+        raw = await connection.get_raw_connection()
+        cursor = await raw.driver_connection.execute("PRAGMA journal_mode = WAL")
+        (mode,) = await cursor.fetchone()
+        await cursor.close()
+        if mode not in ("wal", "memory"):
+            return (f"SQLite's journal mode is {mode}, not WAL: readers and the writer wait for each other",)
+    elif dialect != "postgresql":
+        flush = await connection.scalar(sa.text("SELECT @@GLOBAL.innodb_flush_log_at_trx_commit"))
+        await connection.rollback()
+        if int(flush or 0) != 1:
+            return (
+                f"innodb_flush_log_at_trx_commit is {flush}, not 1: a power cut of the server can lose an "
+                "intent whose order was already sent",
+            )
+    else:
+        fsync = await connection.scalar(sa.text("SHOW fsync"))
+        await connection.rollback()
+        if fsync != "on":
+            return (
+                "the server's fsync is off: a power cut can lose an intent whose order was already sent",
+            )
+    return ()
 
 
 def _common() -> dict[str, Any]:
@@ -48,12 +79,12 @@ def _server(url: sa.URL) -> AsyncEngine:
     return create_async_engine(url, **options)
 
 
-def _sqlite(url: sa.URL, *, read_only: bool) -> AsyncEngine:
+def _sqlite(url: sa.URL, *, mode: str) -> AsyncEngine:
+    read_only = mode == "ro"
     options: dict[str, Any] = _common()
     if not urls.is_memory(url):
-        # mode=rw: opening never creates a file.
         path = Path(str(url.database)).absolute().as_uri()
-        url = url.set(database=path, query={**url.query, "mode": "rw", "uri": "true"})
+        url = url.set(database=path, query={**url.query, "mode": mode, "uri": "true"})
         options["poolclass"] = sa.AsyncAdaptedQueuePool
         options |= {"pool_size": _CONNECTIONS if read_only else 1, "max_overflow": 0, "pool_timeout": 60}
     engine = create_async_engine(url, **options)

@@ -8,7 +8,7 @@ from sqlalchemy import exc
 from perpdesk.adapters.sqlstore import urls
 from perpdesk.adapters.sqlstore.schema import PartialUnique
 from perpdesk.domain.books import BooksContradiction, StoreBusy, StoreFailed
-from perpdesk.domain.errors import PerpdeskError
+from perpdesk.domain.errors import InputError, PerpdeskError
 
 # What reaches us from SQLAlchemy and, while connecting, from the drivers themselves.
 DRIVER_ERRORS = (exc.SQLAlchemyError, OSError, TimeoutError)
@@ -28,6 +28,14 @@ def translated(error: BaseException, url: sa.URL) -> PerpdeskError:
     if isinstance(error, exc.IntegrityError):
         return BooksContradiction(f"{where} refused a row that contradicts its others: {text}")
     return StoreFailed(f"{where} failed: {text}")
+
+
+def at_start(error: BaseException, url: sa.URL) -> PerpdeskError:
+    """The error to raise when a database cannot be reached or used at all."""
+    return InputError(
+        f"{urls.shown(url)} cannot be used: correct the URL, or start the server ({_text(error, url)})",
+        field="--database",
+    )
 
 
 def violates(error: exc.IntegrityError, place: PartialUnique) -> bool:

@@ -310,7 +310,10 @@ def _score_history(h1, h4, h4_closes, d1, d1_closes, scores):
     for t in range(len(h1)):
         row = h1[t]
         ordered = t == 0 or row[OPEN_MS] > h1[t - 1, OPEN_MS]
-        good = good + 1 if ordered and sound(row[OPEN], row[HIGH], row[LOW], row[CLOSE], row[VOLUME_LOTS]) else 0
+        if ordered and sound(row[OPEN], row[HIGH], row[LOW], row[CLOSE], row[VOLUME_LOTS]):
+            good += 1
+        else:
+            good = 0
         now_ms = row[OPEN_MS] + HOUR_MS
         while h4_closed < len(h4) and h4[h4_closed, OPEN_MS] + FOUR_HOURS_MS <= now_ms:
             h4_closed += 1
@@ -347,4 +350,4 @@ def score_v2(h1: np.ndarray, h4: np.ndarray, d1: np.ndarray) -> np.recarray:
 
 def components(score: np.record) -> dict[str, float]:
     """Everything a score was made of, by name: for explanations and for the books."""
-    return {name: score[name].item() for name in score.dtype.names if name not in ("bar_ms", "status")}
+    return {name: score[name].item() for name in score_dt.names or () if name not in ("bar_ms", "status")}

@@ -76,16 +76,16 @@ def take_closed(state):
 @njit(cache=True)
 def rescore(state):
     """Score the newest window, or say why it has no score."""
-    newest_ms = state.h1[WINDOW - 1, OPEN_MS]
+    h1 = state.h1[:]  # as a plain array, so that one compiled score serves every caller
     h4_first = CLOSES - state.h4_held
     d1_first = CLOSES - state.d1_held
     if state.h1_held < WINDOW:
         state.status = INSUFFICIENT_HISTORY
-    elif state.bad_ms > state.h1[0, OPEN_MS]:
+    elif state.bad_ms > h1[0, OPEN_MS]:
         state.status = BAD_BAR
     else:
-        state.status = window_status(state.h1, state.h4_open_ms[h4_first:], state.d1_open_ms[d1_first:])
+        state.status = window_status(h1, state.h4_open_ms[h4_first:], state.d1_open_ms[d1_first:])
     if state.status == OK:
-        score_window(state.h1, state.h4_close[h4_first:], state.d1_close[d1_first:], state.score)
+        score_window(h1, state.h4_close[h4_first:], state.d1_close[d1_first:], state.score)
     else:
-        no_score(newest_ms, state.status, state.score)
+        no_score(h1[WINDOW - 1, OPEN_MS], state.status, state.score)

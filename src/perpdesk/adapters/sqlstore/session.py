@@ -1,0 +1,24 @@
+"""What every group of rows needs: a connection to write on, and one to read on.
+
+A method of the store is a transaction of its own; the same method of a unit is part of the unit's. The
+groups (``positions``, ``intents`` …) are written once, against this class.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractAsyncContextManager
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+class Session(ABC):
+    """Where reads and writes go."""
+
+    @abstractmethod
+    def _writing(self, *, durable: bool = False) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A connection inside a transaction. ``durable``: its commit must survive a power cut."""
+
+    @abstractmethod
+    def _reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A connection that sees one consistent picture of what is committed (or written by this unit)."""

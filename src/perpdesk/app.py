@@ -1,0 +1,255 @@
+"""The composition root: from a configuration and market files to a running desk. The only file that names
+concrete adapters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from perpdesk.adapters.clocks import SystemClock, VirtualClock
+from perpdesk.config import records
+from perpdesk.config.load import Loaded
+from perpdesk.config.snapshot import Snapshot, snapshot
+from perpdesk.domain.errors import InputError
+from perpdesk.engine.engine import Engine
+from perpdesk.engine.executor import Executor
+from perpdesk.engine.ids import ClientIds
+from perpdesk.engine.recorder import Forgetful, Recorder
+from perpdesk.engine.sleeve import Sleeve
+from perpdesk.exchange.inprocess import InProcessVenue
+from perpdesk.exchange.recorded import RecordedMinutes
+from perpdesk.kernel.records import MINUTE_MS
+from perpdesk.kernel.replay import Books, Mind, Replay, new_books, new_mind, warm_up
+from perpdesk.market.tape import Tape
+from perpdesk.market.universe import Universe
+from perpdesk.research.result import RunResult, summarise
+
+STRATEGY_NAMES = ("sma_cross", "score_v2")
+_CHUNK_STEPS = 1440
+_CODES = {"sma_cross": "sma"}
+
+
+@dataclass(frozen=True)
+class Market:
+    """What a run sees: warm-up bars before from_ms, then the bars of the run, and funding.
+
+    funding_known: False where no funding file was given; the report says so.
+    """
+
+    universe: Universe
+    warmup: np.ndarray
+    warmup_ms: int
+    bars: np.ndarray
+    from_ms: int
+    funding: np.recarray
+    funding_known: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def to_ms(self) -> int:
+        """The close of the last step."""
+        return self.from_ms + len(self.bars) * MINUTE_MS
+
+    @property
+    def bar_count(self) -> int:
+        """Bars that exist in the run."""
+        return int((self.bars["open_ms"] >= 0).sum())
+
+    def chunks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """The run's bars day by day."""
+        for at in range(0, len(self.bars), _CHUNK_STEPS):
+            yield self.from_ms + at * MINUTE_MS, self.bars[at : at + _CHUNK_STEPS]
+
+
+def cut(tape: Tape, from_ms: int | None, funding: np.recarray, funding_known: bool, notes: Iterable[str]) -> Market:
+    """Split a tape at from_ms into warm-up and run. Raises InputError if nothing is left to run on."""
+    start = tape.start_ms if from_ms is None else max(from_ms, tape.start_ms)
+    at = -(-(start - tape.start_ms) // MINUTE_MS)
+    if at >= len(tape.bars):
+        raise InputError(f"no bars at or after {start}: the data end at {tape.end_ms}", field="--from")
+    return Market(
+        universe=tape.universe,
+        warmup=tape.bars[:at],
+        warmup_ms=tape.start_ms,
+        bars=tape.bars[at:],
+        from_ms=tape.start_ms + at * MINUTE_MS,
+        funding=funding,
+        funding_known=funding_known,
+        notes=tuple(notes),
+    )
+
+
+def sleeves_of(loaded: Loaded, strategies: Sequence[str]) -> list[records.Sleeve]:
+    """The configured sleeves of the named strategies, in the order asked for. Raises InputError."""
+    config = loaded.config
+    available = {f"score_{sleeve.name}": sleeve for sleeve in records.score_sleeves(config)}
+    available["sma_cross"] = records.sma_cross_sleeve(config)
+    if not strategies:
+        raise InputError(f"name one of {', '.join(sorted(available))}", field="--strategy")
+    chosen = []
+    for name in strategies:
+        if name not in available:
+            raise InputError(
+                f"unknown strategy {name!r}: choose from {', '.join(sorted(available))}", field="--strategy"
+            )
+        if available[name] in chosen:
+            raise InputError(f"{name} is named twice", field="--strategy")
+        chosen.append(available[name])
+    return chosen
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything a driver needs: fresh books and one mind per sleeve, warmed up."""
+
+    sleeves: list[records.Sleeve]
+    books: Books
+    minds: list[Mind]
+
+    @property
+    def versions(self) -> list[str]:
+        return [sleeve.name for sleeve in self.sleeves]
+
+
+def set_up(loaded: Loaded, sleeves: list[records.Sleeve], market: Market) -> Setup:
+    """Books and minds for a run on this market, warmed up on the rows before it with the gate shut."""
+    maker_ppm, taker_ppm = records.fees_ppm(loaded.config)
+    instruments = market.universe.records(maker_ppm=maker_ppm, taker_ppm=taker_ppm)
+    limits = np.concatenate([sleeve.limits for sleeve in sleeves]).view(np.recarray)
+    slots = max(sleeve.strategy.slots for sleeve in sleeves)
+    books = new_books(records.account_record(loaded.config), limits, instruments, slots)
+    minds = [new_mind(one.strategy, one.params, one.guard, len(market.universe)) for one in sleeves]
+    if len(market.warmup):
+        for v, mind in enumerate(minds):
+            warm_up(mind, books, v, market.warmup, market.warmup_ms)
+    return Setup(sleeves, books, minds)
+
+
+def frozen(loaded: Loaded) -> Snapshot:
+    """The parameters under which everything of this run is decided."""
+    return snapshot(loaded.config)
+
+
+def backtest(
+    loaded: Loaded,
+    strategies: Sequence[str],
+    market: Market,
+    *,
+    skip: bool = True,
+    progress: Callable[[int], None] = lambda steps: None,
+) -> tuple[RunResult, Setup, np.recarray]:
+    """Run one strategy through the compiled loop. Returns the result, the final books and the fills."""
+    sleeves = sleeves_of(loaded, strategies)
+    if len(sleeves) != 1:
+        raise InputError("a backtest runs one strategy: name one, or use paper for several", field="--strategy")
+    setup = set_up(loaded, sleeves, market)
+    replay = Replay(setup.minds[0], setup.books, skip=skip, funding=market.funding)
+    seconds = 0.0
+    step = len(market.bars) if len(market.bars) <= 8 * _CHUNK_STEPS else max(_CHUNK_STEPS, len(market.bars) // 50)
+    replay.compile()  # outside the clock
+    for at in range(0, len(market.bars), step):
+        began = time.perf_counter()
+        replay.feed(market.bars[at : at + step], market.from_ms + at * MINUTE_MS)
+        seconds += time.perf_counter() - began
+        progress(min(at + step, len(market.bars)))
+    fills = replay.all_fills()
+    return _result("backtest", loaded, setup, market, fills, seconds), setup, fills
+
+
+@dataclass
+class Desk:
+    """An engine on the in-process venue, ready to run."""
+
+    loaded: Loaded
+    market: Market
+    setup: Setup
+    venue: InProcessVenue
+    engine: Engine
+    seconds: float = 0.0
+    extra_notes: list[str] = field(default_factory=list)
+
+    async def run(self) -> None:
+        """Trade until the recorded minutes end."""
+        began = time.perf_counter()
+        await self.engine.run(self.venue)
+        self.seconds = time.perf_counter() - began
+
+    def result(self, mode: str = "paper") -> RunResult:
+        """The figures so far."""
+        fills = self.engine.fills()
+        return _result(mode, self.loaded, self.setup, self.market, fills, self.seconds, self.engine.bars)
+
+
+def desk(
+    loaded: Loaded,
+    strategies: Sequence[str],
+    market: Market,
+    *,
+    recorder: Recorder | None = None,
+    speed: float = 0.0,
+    seed: int = 0,
+    account_id: int = 1,
+    every_point: bool = False,
+    venue_taker_ppm: int | None = None,
+) -> Desk:
+    """Put an engine and an in-process venue together over a market.
+
+    speed 0: as fast as possible. venue_taker_ppm charges another fee at the venue than the engine's books
+    expect, to show that parity notices.
+    """
+    sleeves = sleeves_of(loaded, strategies)
+    setup = set_up(loaded, sleeves, market)
+    books = setup.books
+    clock = VirtualClock(market.from_ms)
+    instruments = books.instruments.copy()
+    if venue_taker_ppm is not None:
+        instruments["taker_ppm"] = venue_taker_ppm
+    venue = InProcessVenue(
+        account=books.account,
+        instruments=instruments,
+        market=RecordedMinutes(market.chunks(), clock, SystemClock(), speed),
+        funding=market.funding,
+        sleeves=len(sleeves),
+        slots=books.slots.shape[2],
+        last_prices=books.heads["last"].max(axis=0),
+        every_point=every_point,
+    )
+    members = [
+        Sleeve(v, sleeve.name, _CODES.get(sleeve.name, sleeve.name)[:4], mind)
+        for v, (sleeve, mind) in enumerate(zip(sleeves, setup.minds, strict=True))
+    ]
+    told = recorder if recorder is not None else Forgetful()
+    executor = Executor(books, members, venue, told, ClientIds(account_id, seed))
+    engine = Engine(books, members, executor, told, every_point=every_point)
+    return Desk(loaded, market, setup, venue, engine)
+
+
+def run_desk(one: Desk) -> RunResult:
+    """Run a desk to its end in an event loop of its own."""
+    asyncio.run(one.run())
+    return one.result()
+
+
+def _result(
+    mode: str, loaded: Loaded, setup: Setup, market: Market, fills: np.recarray, seconds: float, bars: int | None = None
+) -> RunResult:
+    return summarise(
+        mode=mode,
+        versions=setup.versions,
+        symbols=market.universe.symbols,
+        books=setup.books,
+        fills=fills,
+        bars=market.bar_count if bars is None else bars,
+        seconds=seconds,
+        params_hash=frozen(loaded).params_hash,
+        funding_known=market.funding_known,
+        from_ms=market.from_ms,
+        to_ms=market.to_ms,
+        notes=market.notes,
+    )
+

@@ -1,0 +1,53 @@
+"""Entry point: builds the command tree, turns errors into sentences and exit codes."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import typer
+
+from perpdesk.cli.console import notice
+from perpdesk.domain.errors import PerpdeskError
+
+EXIT_INTERNAL, EXIT_INPUT = 1, 2
+
+
+def _application() -> typer.Typer:
+    from perpdesk.cli import configure, database, demo, run
+
+    application = typer.Typer(
+        name="perpdesk",
+        help="An automated trading desk for crypto futures: one step in backtest, paper and live.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    run.add_to(application)
+    demo.add_to(application)
+    configure.add_to(application)
+    database.add_to(application)
+    return application
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run_command(sys.argv[1:] if arguments is None else arguments))
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run one command; returns its exit code. Known errors become one sentence on stderr."""
+    try:
+        code = _application()(args=arguments, standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except PerpdeskError as error:
+        notice(f"error: {error}")
+        return error.exit_code
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show(file=sys.stderr)
+        return EXIT_INPUT
+    except click.Abort:
+        notice("aborted")
+        return EXIT_INTERNAL

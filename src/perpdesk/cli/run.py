@@ -1,0 +1,167 @@
+"""backtest, paper, parity: the same step, three drivers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from perpdesk.app import backtest
+from perpdesk.cli.console import out, print_json, progress
+from perpdesk.cli.options import (
+    BalanceOption,
+    BracketsOption,
+    ConfigOption,
+    DataOption,
+    FromOption,
+    FundingOption,
+    InstrumentsOption,
+    JsonOption,
+    MarketOptions,
+    MarkOption,
+    SetOption,
+    StrategyOption,
+    SymbolsOption,
+    ToOption,
+    load_config,
+    load_market,
+)
+from perpdesk.cli.report import print_result
+from perpdesk.domain.errors import InputError
+from perpdesk.parity import Receipt, compare
+
+_EXIT_DIFFERENT = 1
+
+
+def add_to(application: typer.Typer) -> None:
+    """Hang these commands into the tree."""
+    application.command("backtest")(backtest_command)
+    application.command("paper")(paper_command)
+    application.command("parity")(parity_command)
+
+
+def backtest_command(
+    strategy: StrategyOption = None,
+    data: DataOption = None,
+    symbols: SymbolsOption = None,
+    from_text: FromOption = None,
+    to_text: ToOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    balance: BalanceOption = None,
+    instruments: InstrumentsOption = None,
+    brackets: BracketsOption = None,
+    funding: FundingOption = None,
+    mark: MarkOption = None,
+    no_skip: Annotated[bool, typer.Option("--no-skip", help="Walk every bar; slow, same result.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run one strategy through the compiled loop."""
+    loaded = load_config(config, settings, balance, strategy or [])
+    market = load_market(
+        MarketOptions(data, symbols, instruments, brackets, funding, mark, from_text, to_text)
+    )
+    with progress("backtest", len(market.bars), quiet=as_json) as done:
+        result, _, _ = backtest(loaded, strategy or [], market, skip=not no_skip, progress=done)
+    if as_json:
+        print_json(result.to_json())
+    else:
+        print_result(result)
+
+
+def paper_command(
+    strategy: StrategyOption = None,
+    data: DataOption = None,
+    symbols: SymbolsOption = None,
+    from_text: FromOption = None,
+    to_text: ToOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    balance: BalanceOption = None,
+    instruments: InstrumentsOption = None,
+    brackets: BracketsOption = None,
+    funding: FundingOption = None,
+    mark: MarkOption = None,
+    speed: Annotated[str, typer.Option("--speed", help="max, or how many times faster than life.")] = "max",
+    database: Annotated[str | None, typer.Option("--database", help="Where to keep records (SQLAlchemy URL).")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Trade on the simulated venue: the engine of live, on recorded minutes."""
+    from perpdesk.cli.paper import run_paper
+
+    loaded = load_config(config, settings, balance, strategy or [])
+    market = load_market(
+        MarketOptions(data, symbols, instruments, brackets, funding, mark, from_text, to_text)
+    )
+    result = run_paper(loaded, strategy or [], market, speed=_speed(speed), database=database, quiet=as_json)
+    if as_json:
+        print_json(result.to_json())
+    else:
+        print_result(result)
+
+
+def parity_command(
+    strategy: StrategyOption = None,
+    data: DataOption = None,
+    symbols: SymbolsOption = None,
+    from_text: FromOption = None,
+    to_text: ToOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    balance: BalanceOption = None,
+    instruments: InstrumentsOption = None,
+    brackets: BracketsOption = None,
+    funding: FundingOption = None,
+    mark: MarkOption = None,
+    every_point: Annotated[
+        bool, typer.Option("--every-point", help="The engine looks at every path point; slow, same result.")
+    ] = False,
+    venue_taker_ppm: Annotated[
+        int | None, typer.Option("--venue-taker-ppm", help="Plant a difference: the venue charges this fee.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Compare the compiled loop with the engine on the in-process venue, bit by bit. Exit 1: they differ."""
+    names = strategy or []
+    if len(names) != 1:
+        raise InputError("parity compares one strategy: name one", field="--strategy")
+    loaded = load_config(config, settings, balance, names)
+    market = load_market(
+        MarketOptions(data, symbols, instruments, brackets, funding, mark, from_text, to_text)
+    )
+    receipt = compare(loaded, names[0], market, every_point=every_point, venue_taker_ppm=venue_taker_ppm)
+    if as_json:
+        print_json(receipt.to_json())
+    else:
+        print_receipt(receipt)
+    return 0 if receipt.identical else _EXIT_DIFFERENT
+
+
+def print_receipt(receipt: Receipt) -> None:
+    """The receipt as sentences."""
+    verdict = "identical" if receipt.identical else "DIFFERENT"
+    out.print(
+        f"parity {verdict}: {receipt.strategy}, {receipt.fills:,} fills, {receipt.bars:,} bars of "
+        f"{receipt.symbols} symbols, {receipt.gap_stops} stops filled beyond their trigger at an open"
+    )
+    out.print(f"fills hash {receipt.fills_hash}")
+    out.print(
+        f"replay {receipt.replay_bars_per_second:,.0f} bars/s, engine {receipt.engine_bars_per_second:,.0f} bars/s"
+    )
+    if receipt.first_difference is not None:
+        out.print(f"first difference: {receipt.first_difference}", markup=False)
+
+
+def _speed(text: str) -> float:
+    """0 for max. Raises InputError."""
+    if text == "max":
+        return 0.0
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = -1.0
+    if not 0 < speed <= 1e6:
+        raise InputError(f"{text!r} is neither 'max' nor a number above 0", field="--speed")
+    return speed
+
+

@@ -1,0 +1,113 @@
+"""Random valid configurations, and a writer that spells the same number in different ways."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, get_args, get_origin
+
+import msgspec
+from hypothesis import strategies as st
+
+from perpdesk.config import Config
+from perpdesk.config.decode import _split
+from perpdesk.config.rules import Items, Name, Number, Word
+from perpdesk.config.schema import Guardian, SmaCross, Version
+
+
+def _numbers(rule: Number, kind: type) -> st.SearchStrategy[object]:
+    """Every number the rule allows, on its decimal grid."""
+    scale = 10**rule.places
+    lowest = rule.above if rule.at_least is None else rule.at_least
+    highest = rule.below if rule.at_most is None else rule.at_most
+    assert lowest is not None
+    assert highest is not None
+    low = int(lowest * scale) + (rule.at_least is None)
+    high = int(highest * scale) - (rule.at_most is None)
+    step = rule.multiple_of * scale
+    if rule.multiple_of > 1:
+        return st.integers(-(-low // step), high // step).map(lambda n: n * rule.multiple_of)
+    if kind is int:
+        return st.integers(low, high)
+    return st.integers(low, high).map(lambda n: Decimal(n).scaleb(-rule.places))
+
+
+def values(kind: Any) -> st.SearchStrategy[Any]:
+    """Values of an annotated type of the schema."""
+    bare, rule, nullable = _split(kind)
+    strategy: st.SearchStrategy[Any]
+    if get_origin(bare) is tuple:
+        assert isinstance(rule, Items)
+        strategy = st.lists(values(get_args(bare)[0]), max_size=min(rule.at_most, 3)).map(tuple)
+    elif issubclass(bare, msgspec.Struct):
+        strategy = structs(bare)
+    elif isinstance(rule, Number):
+        strategy = _numbers(rule, bare)
+    elif isinstance(rule, Word):
+        strategy = st.sampled_from(rule.words)
+    elif isinstance(rule, Name):
+        strategy = st.from_regex(rule.pattern, fullmatch=True)
+    else:
+        assert bare is bool
+        strategy = st.booleans()
+    return strategy | st.none() if nullable else strategy
+
+
+def structs(kind: type[msgspec.Struct]) -> st.SearchStrategy[Any]:
+    """Structs whose keys are each valid; rules between keys are mended."""
+    fields = {field.name: values(field.type) for field in msgspec.structs.fields(kind)}
+    return st.fixed_dictionaries(fields).map(lambda found: _mended(kind(**found)))
+
+
+def _mended(part: Any) -> Any:
+    replace = msgspec.structs.replace
+    if isinstance(part, SmaCross) and part.fast >= part.slow:
+        return replace(part, fast=part.slow - 1)
+    if isinstance(part, Version) and part.start_offset_s >= part.scan_interval_s:
+        return replace(part, start_offset_s=part.start_offset_s % part.scan_interval_s)
+    if isinstance(part, Guardian) and part.timeouts:
+        ratios = sorted({timeout.ratio for timeout in part.timeouts[:-1]} - {Decimal(0)}, reverse=True)
+        pairs = zip([*ratios, Decimal(0)], part.timeouts, strict=False)
+        return replace(part, timeouts=tuple(replace(timeout, ratio=ratio) for ratio, timeout in pairs))
+    if isinstance(part, Config):
+        versions = {version.name: version for version in part.score.versions}
+        return replace(part, score=replace(part.score, versions=tuple(versions.values())))
+    return part
+
+
+def configs() -> st.SearchStrategy[Config]:
+    """Random valid configurations."""
+    return structs(Config)
+
+
+def written(value: object, spell: Any) -> str:
+    """The value as YAML in flow style; ``spell`` writes a Decimal."""
+    if isinstance(value, msgspec.Struct):
+        parts = (f"{key}: {written(part, spell)}" for key, part in msgspec.structs.asdict(value).items())
+        return "{" + ", ".join(parts) + "}"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(written(item, spell) for item in value) + "]"
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Decimal):
+        return str(spell(value))
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def plain(value: Decimal) -> str:
+    """0.03"""
+    return format(value, "f")
+
+
+def padded(value: Decimal) -> str:
+    """+0.0300"""
+    text = format(value, "f")
+    text = text if "." in text else text + "."
+    return text + "00" if value < 0 else f"+{text}00"
+
+
+def scientific(value: Decimal) -> str:
+    """3e-2"""
+    sign, digits, exponent = value.as_tuple()
+    return f"{'-' if sign else ''}{''.join(map(str, digits))}e{exponent}"
