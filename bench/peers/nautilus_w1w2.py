@@ -180,8 +180,7 @@ def prepare(work: str, folder: Path, days: int) -> Prepared:
         for instrument in instruments:
             engine.add_instrument(instrument)
         for rows in bars:
-            engine.add_data(rows, sort=False)
-        engine.sort_data()
+            engine.add_data(rows, sort=rows is bars[-1])
         engine.add_strategy(SmaCross(bar_types, POSITIONS_MAX[work], TIMEOUT_MINUTES[work]))
         started = time.perf_counter()
         engine.run()

@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from perpdesk.config import Config
-from perpdesk.config.decode import _split
+from perpdesk.config.decode import split_annotation
 from perpdesk.config.rules import Items, Name, Number, Word
 from perpdesk.config.schema import Guardian, SmaCross, Version
 
@@ -33,7 +33,7 @@ def _numbers(rule: Number, kind: type) -> st.SearchStrategy[object]:
 
 def values(kind: Any) -> st.SearchStrategy[Any]:
     """Values of an annotated type of the schema."""
-    bare, rule, nullable = _split(kind)
+    bare, rule, nullable = split_annotation(kind)
     strategy: st.SearchStrategy[Any]
     if get_origin(bare) is tuple:
         assert isinstance(rule, Items)

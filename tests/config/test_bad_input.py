@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from perpdesk.config import load, loads
 from perpdesk.domain.errors import ConfigError
@@ -171,13 +173,13 @@ RANGE = [
     (guardian("fixed_stop: -0.51"), "E09", f"{GUARDIAN}.fixed_stop"),
     (guardian("timed_stops: [{within_s: 0, level: -0.02}]"), "E09", f"{GUARDIAN}.timed_stops[0].within_s"),
     (guardian("timed_stops: [{within_s: 60, level: 0.02}]"), "E09", f"{GUARDIAN}.timed_stops[0].level"),
-    (guardian("timed_stops: [" + "{within_s: 60, level: -0.02}, " * 5 + "]"), "E09", f"{GUARDIAN}.timed_stops"),
+    (guardian(f"timed_stops: [{'{within_s: 60, level: -0.02}, ' * 5}]"), "E09", f"{GUARDIAN}.timed_stops"),
     (guardian("trailing: {activation: 0}"), "E09", f"{GUARDIAN}.trailing.activation"),
     (guardian("trailing: {retrace: 0.5}"), "E09", f"{GUARDIAN}.trailing.retrace"),
     (guardian("trailing: {floor: -0.001}"), "E09", f"{GUARDIAN}.trailing.floor"),
     (guardian("fixed_tp: 5"), "E09", f"{GUARDIAN}.fixed_tp"),
     (guardian("timeouts: [{ratio: 0.5, minutes: 10}]"), "E09", f"{GUARDIAN}.timeouts[0].ratio"),
-    (guardian("timeouts: [{ratio: 0, minutes: 10}, {ratio: 0, minutes: 5}]"), "E09", f"{GUARDIAN}.timeouts[1].ratio"),
+    (guardian(f"timeouts: [{'{ratio: 0, minutes: 9}, ' * 2}]"), "E09", f"{GUARDIAN}.timeouts[1].ratio"),
     (guardian("timeouts: [{ratio: 0, minutes: 0}]"), "E09", f"{GUARDIAN}.timeouts[0].minutes"),
 ]  # fmt: skip
 
@@ -254,3 +256,22 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None, part:
 def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load(tmp_path, environment={})
+
+
+# Pieces of YAML, whole and broken, and single characters of every kind.
+PIECES = [
+    "score", "versions", "sma_cross", "stop", "fast", "risk", ": ", "\n", "\n  ", "- ", "{", "}", "[", "]", ", ", "'",
+    '"', "#", "&a ", "*a", "!!", "!x ", "|", ">", "?", "%YAML 1.1\n", "---\n", "...\n", "<<", "0.03", "1e5", "0x1", "~",
+    ".nan", "3%", "null", "true", "2020-01-01", "\t", "\\u", "\x00",
+]  # fmt: skip
+
+
+@settings(max_examples=400)
+@given(st.lists(st.sampled_from(PIECES) | st.characters(), max_size=30).map("".join))
+def test_any_text_is_a_config_or_a_config_error(text: str) -> None:
+    for call in (lambda: loads(text), lambda: loads("", options=[f"sma_cross.stop={text}", text])):
+        try:
+            call()
+        except ConfigError as error:
+            assert error.rule is not None
+            assert str(error).isprintable()

@@ -29,6 +29,7 @@ def stops(*pairs: tuple[int, str]) -> str:
 
 TRAILING = "score.guardian.trailing"
 STOPS = "score.guardian.timed_stops"
+ARM = "sma_cross.trail_activation=0.02"
 
 
 def test_one_timed_stop_in_front_of_the_fixed_one_is_clean() -> None:
@@ -92,10 +93,10 @@ def test_one_timed_stop_in_front_of_the_fixed_one_is_clean() -> None:
         (["score.versions.v2.max_positions=21"], [("R01", "W", "score.versions[0].max_positions")]),
         (["sma_cross.positions_max=21"], [("R01", "W", "sma_cross.positions_max")]),
         # S01: 1.02 * 0.95 = 0.969 is below the stop at 0.97; S02: it secures less than 0.0015
-        (["sma_cross.trail_activation=0.02", "sma_cross.trail_callback=0.05"], [("S01", "W", "sma_cross.trail_callback")]),
-        (["sma_cross.trail_activation=0.02", "sma_cross.trail_callback=0.049"], [("S02", "W", "sma_cross.trail_callback")]),
-        (["sma_cross.trail_activation=0.02", "sma_cross.trail_callback=0.0182"], [("S02", "W", "sma_cross.trail_callback")]),
-        (["sma_cross.trail_activation=0.02", "sma_cross.trail_callback=0.018"], []),
+        ([ARM, "sma_cross.trail_callback=0.05"], [("S01", "W", "sma_cross.trail_callback")]),
+        ([ARM, "sma_cross.trail_callback=0.049"], [("S02", "W", "sma_cross.trail_callback")]),
+        ([ARM, "sma_cross.trail_callback=0.0182"], [("S02", "W", "sma_cross.trail_callback")]),
+        ([ARM, "sma_cross.trail_callback=0.018"], []),
         (["sma_cross.trail_activation=0.001", "sma_cross.trail_callback=null"], []),
     ],
 )  # fmt: skip

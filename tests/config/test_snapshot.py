@@ -11,10 +11,10 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.config.configs import configs, padded, plain, scientific, written
 
 from perpdesk.config import Account, Config, SmaCross, loads, read_snapshot, show_rows, snapshot
 from perpdesk.domain.errors import InputError
-from tests.config.configs import configs, padded, plain, scientific, written
 
 
 def test_the_layer_leaves_no_trace() -> None:

@@ -208,7 +208,10 @@ def crowd_advance(params, shared, state, bar):
 def crowd_want(params, shared, state, position, slots, head, last, now_ms, in_path):
     own = slots[SLOT_OWN]
     if position.lots == 0:
-        put_limit(own, BUY, last + 1, 2, 0, TAG_LADDER, last)
+        if in_path == 0:
+            put_limit(own, BUY, last + 1, 2, 0, TAG_LADDER, last)
+        else:
+            clear(own)
     elif shared.breadth > 0:  # wait for more while the crowd rises, else leave
         put_limit(own, SELL, last + 5, position.lots, 0, TAG_LADDER, last)
     else:

@@ -71,7 +71,7 @@ def _unknown(key: str, value: Tree, path: str, known: list[str]) -> ConfigError:
     return problem(message, below(path, key), value.source)
 
 
-def _split(kind: Any) -> tuple[Any, Any, bool]:
+def split_annotation(kind: Any) -> tuple[Any, Any, bool]:
     """(bare type, rule or None, may it be null?) of an annotation."""
     nullable = False
     if get_origin(kind) in (Union, UnionType):
@@ -84,13 +84,13 @@ def _split(kind: Any) -> tuple[Any, Any, bool]:
 
 
 def _expects(kind: Any) -> str:
-    bare, rule, nullable = _split(kind)
+    bare, rule, nullable = split_annotation(kind)
     text = getattr(rule, "expects", None) or ("true or false" if bare is bool else "a value")
     return f"must be {text}" + (", or null" if nullable else "")
 
 
 def _value(kind: Any, tree: Tree, path: str, sources: Sources) -> object:
-    bare, rule, nullable = _split(kind)
+    bare, rule, nullable = split_annotation(kind)
     if get_origin(bare) is tuple:
         return _list(get_args(bare)[0], rule, tree, path, sources)
     if isinstance(bare, type) and issubclass(bare, msgspec.Struct):

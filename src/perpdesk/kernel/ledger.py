@@ -8,7 +8,7 @@ Binance's USDⓈ-M liquidation price and maintenance margin (notional × rate �
 from numba import njit
 
 from perpdesk.kernel.exact import mul_div_ceil, mul_div_floor, mul_div_half
-from perpdesk.kernel.records import CROSS, FAR
+from perpdesk.kernel.records import CROSS, DAY_MS, FAR
 
 _PPM = 1_000_000
 _RATE = 100_000_000
@@ -239,10 +239,23 @@ def mark_step(account, unrealised, now_ms):
         _refresh_floor(account)
     account.equity_e8 = equity
     if now_ms >= account.day_end_ms:
-        account.day_end_ms = (now_ms // 86_400_000 + 1) * 86_400_000
+        account.day_end_ms = (now_ms // DAY_MS + 1) * DAY_MS
         account.day_start_e8 = equity
         account.tripped = 0
-    elif account.daily_loss_ppm > 0 and account.tripped == 0:
-        limit = mul_div_floor(account.day_start_e8, account.daily_loss_ppm, _PPM)
-        if equity - account.day_start_e8 <= -limit:
-            account.tripped = 1
+        account.trip_e8 = -FAR
+        if account.daily_loss_ppm > 0:
+            account.trip_e8 = equity - mul_div_floor(max(0, equity), account.daily_loss_ppm, _PPM)
+    elif equity <= account.trip_e8:
+        account.tripped = 1
+        account.trip_e8 = -FAR
+
+
+@njit(cache=True)
+def is_quiet(account, equity, now_ms):
+    """Nothing but the equity figure would change if this step were marked."""
+    return (
+        now_ms < account.day_end_ms
+        and equity <= account.equity_peak_e8
+        and equity >= account.equity_floor_e8
+        and equity > account.trip_e8
+    )

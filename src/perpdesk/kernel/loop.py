@@ -14,6 +14,7 @@ from perpdesk.kernel.gate import judge_step
 from perpdesk.kernel.guard import protect
 from perpdesk.kernel.ledger import (
     fee_e8,
+    is_quiet,
     mark_step,
     pay_funding,
     relevel,
@@ -144,8 +145,7 @@ def book_funding(account, instruments, positions, slots, heads, v, s, rate_e8, m
 def close_step(account, sleeves, instruments, positions, slots, heads, unrealised, candidates, now_ms):
     """After all symbols of a step: equity, breaker, margin levels, then the gate."""
     acct = account[0]
-    if acct.cash_e8 + unrealised != acct.equity_e8 or now_ms >= acct.day_end_ms:
-        mark_step(acct, unrealised, now_ms)
+    mark_step(acct, unrealised, now_ms)
     if acct.margin_mode == CROSS and acct.open_positions > 0:
         _relevel_cross(acct, instruments, positions, slots, heads)
     if candidates > 0:
@@ -314,8 +314,12 @@ def run(
                 book_funding(account, instruments, positions, slots, heads, 0, row.symbol, row.rate_e8, mark)
         if candidates > 0 or (crossed and acct.open_positions > 0):
             close_step(account, sleeves, instruments, positions, slots, heads, unrealised, candidates, now_ms)
-        elif acct.cash_e8 + unrealised != acct.equity_e8 or now_ms >= acct.day_end_ms:
-            mark_step(acct, unrealised, now_ms)
+        else:
+            equity = acct.cash_e8 + unrealised
+            if is_quiet(acct, equity, now_ms):
+                acct.equity_e8 = equity
+            else:
+                mark_step(acct, unrealised, now_ms)
         done = t + 1
     counters[0].bars += present
     counters[0].walked += walked

@@ -189,7 +189,8 @@ position_dt = np.dtype(
     align=True,
 )
 
-# One wallet. cash = initial + realised - fees + funding, after every step.
+# One wallet. cash = initial + realised - fees + funding, after every step. Below equity_floor_e8 a drawdown
+# is deeper than the deepest so far; at or below trip_e8 the day's loss breaker trips.
 account_dt = np.dtype(
     _ints(
         "initial_e8",
@@ -203,6 +204,7 @@ account_dt = np.dtype(
         "equity_floor_e8",
         "day_end_ms",
         "day_start_e8",
+        "trip_e8",
         "tripped",
         "open_positions",
         "fills",

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from functools import cache
-from math import isqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,9 +34,11 @@ FUNDING_INTERVAL_MS = 8 * 3_600_000
 # Log prices are counted in 2^-20. Regimes, volatility clusters and the daily rhythm change every 15 minutes.
 _ONE = 1 << 20
 _BLOCK = 15
+_ROWS = 16_384  # bars are written so many at a time, which stays in the processor's cache
 _PRICE_FOLD = _ONE * 9 // 4  # prices stay within e^±2.25 of where they began
 _INTEREST_FOLD = _ONE * 3 // 4
-_NEVER = 1 << 40
+_NEVER = 1 << 40  # the width of what is not a range
+_MARKET_BASE = 420  # the common factor moves 0.04 % a minute
 
 _RANGE, _UP, _DOWN, _VOLATILE = range(4)
 # Of 64 draws; duration in blocks (shortest, longest); volatility in 1/256 of the contract's own.
@@ -129,12 +130,15 @@ def _contract(symbol: str) -> Instrument:
 
 @dataclass(frozen=True)
 class Weather:
-    """What all symbols of one market share: the common factor, its jumps and the daily rhythm."""
+    """What all symbols of one market share: the common factor's path (log, 2^-20), its moves and their
+    scale a minute, where it jumps and how far, and the daily rhythm by block (1/256)."""
 
     seed: int
     minutes: int
     start_ms: int
-    factor: Ints
+    path: Ints
+    moves: Ints
+    sigma: Ints
     jump_at: Ints
     jumps: Ints
     rhythm: Ints
@@ -148,61 +152,55 @@ def market_weather(seed: int, minutes: int, start_ms: int = START_MS) -> Weather
         raise InputError(f"must be at least 1, was {minutes}", field="minutes")
     if start_ms % MINUTE_MS != 0 or start_ms < 0:
         raise InputError(f"must be a whole minute in UTC ms, was {start_ms}", field="start_ms")
-    words = _words(seed, "market", minutes)
-    factor = _bell(words, 0)
-    jump_at = np.flatnonzero(words[:, 4] < 7)  # about one in 9,400 minutes
-    # falls are twice as large as rises: -3.0 % to +1.5 %
-    size = words[jump_at, 5].astype(np.int64)
-    jumps = np.where(words[jump_at, 6] & 1, size * 31_457 >> 16, -(size * 15_729 >> 16))
     blocks = -(-minutes // _BLOCK)
     hour = (start_ms // 3_600_000 + np.arange(blocks) * _BLOCK // 60) % 24
-    return Weather(seed, minutes, start_ms, factor, jump_at, -jumps, _HOURS[hour])
+    rhythm = _HOURS[hour]
+    climate = _climate(seed, "market", _MARKET_BASE, rhythm)
+    sigma = np.repeat(climate.volatility, _BLOCK)[:minutes]
+    words = _words(seed, "market", minutes)
+    moves = _drifting(_bell(words) * sigma >> 15, climate)
+    jump_at = np.flatnonzero(words[:, 4] < 7)  # about one in 9,400 minutes
+    # falls reach 3 %, rises 1.5 %
+    size = words[jump_at, 5].astype(np.int64)
+    jumps = np.where(words[jump_at, 6] & 1, size * 15_729 >> 16, -(size * 31_457 >> 16))
+    moves[jump_at] += jumps
+    path = _fold(_reflected(moves, climate), _PRICE_FOLD // 2)
+    return Weather(
+        seed, minutes, start_ms, path, np.diff(path, prepend=0), sigma, jump_at, jumps, rhythm
+    )
 
 
 def synthetic_symbol(weather: Weather, instrument: Instrument) -> SyntheticSymbol:
     """One contract of a market."""
     seed, minutes, symbol = weather.seed, weather.minutes, instrument.symbol
-    few = _words(seed, f"{symbol} regimes", 512).reshape(-1).astype(np.int64)
+    few = _words(seed, f"{symbol} contract", 1)[0].astype(np.int64)
     words = _words(seed, symbol, minutes)
-    blocks = weather.rhythm.size
-
-    base = 420 + int(few[0] % 480)  # 0.04 % to 0.09 % a minute
-    share = 90 + int(few[1] % 110)  # of the common factor, in 1/256
-    own = isqrt(65_536 - share * share)
+    beta = 160 + int(few[1] % 220)  # how much of the common factor, in 1/256
+    base = 260 + int(few[0] % 420)  # its own move a minute, 0.025 % to 0.065 %
     first_price = 20_000 + int(few[2] * 13 + few[3]) % 880_000
 
-    kinds, starts = _regimes(few[64:], blocks)
-    lengths = np.diff(starts, append=blocks)
-    draws = _words(seed, f"{symbol} blocks", blocks).astype(np.int64)
-    by_regime = np.array([_REGIMES[kind][3] for kind in range(4)], np.int64)[kinds]
-    cluster = _fold(np.cumsum((draws[:, 0] + draws[:, 1] - 65_535) * 3 >> 1), _ONE * 5 // 8)
-    volatility = base * np.repeat(by_regime, lengths) * weather.rhythm >> 16
-    volatility = np.maximum(volatility * _grow(1 << 12, cluster) >> 12, 40)
-    sigma = np.repeat(volatility, _BLOCK)[:minutes]
-
-    moves = (_bell(words, 0) * own + weather.factor * share >> 8) * sigma >> 15
-    strength = 6 + few[2048 : 2048 + kinds.size] % 10
-    slope = np.where(kinds == _UP, strength, np.where(kinds == _DOWN, -strength, 0))
-    at_start = volatility[starts]
-    moves += np.repeat(at_start * slope >> 7, lengths * _BLOCK)[:minutes]
+    climate = _climate(seed, symbol, base, weather.rhythm)
+    sigma = np.repeat(climate.volatility, _BLOCK)[:minutes]
+    moves = _drifting(_bell(words) * sigma >> 15, climate)
     jump_at = np.flatnonzero(words[:, 4] < 14)  # about one in 4,700 minutes
     jumps = (words[jump_at, 5].astype(np.int64) - 32_768) * sigma[jump_at] >> 10
     moves[jump_at] += jumps
-    moves[weather.jump_at] += weather.jumps * share >> 7
+    path = _fold(_reflected(moves, climate) + (weather.path * beta >> 8), _PRICE_FOLD)
 
-    width = np.where(kinds == _RANGE, at_start * (12 + few[3072 : 3072 + kinds.size] % 40), _NEVER)
-    path = _fold(_reflect_within(moves, starts * _BLOCK, width), _PRICE_FOLD)
-    close = _grow(first_price, path)
-
+    moves += weather.moves * beta >> 8
+    sigma += weather.sigma * beta >> 9
+    lots = _lots_per_minute(few, first_price, instrument)
     bars = np.empty(minutes, bar_dt).view(np.recarray)
     bars.open_ms = weather.start_ms + np.arange(minutes, dtype=np.int64) * MINUTE_MS
-    bars.open, bars.high, bars.low = _open_high_low(words, close, first_price, sigma)
-    bars.close = close
-    bars.volume_lots = _volume(words, moves, sigma, base, _lots_per_minute(few, first_price, instrument))
-    flushed = np.concatenate([jump_at, weather.jump_at]), np.concatenate([jumps, weather.jumps])
-    interest = _interest(words, moves, np.sign(slope), starts * _BLOCK, lengths * _BLOCK, flushed)
-    interest = interest * (_lots_per_minute(few, first_price, instrument) * 240) >> 20
-    return SyntheticSymbol(instrument, bars, interest, _funding(bars.open_ms, path))
+    usual = base + (_MARKET_BASE * beta >> 9)
+    last = first_price
+    for start in range(0, minutes, _ROWS):
+        rows = slice(start, start + _ROWS)
+        last = _prices(bars[rows], words[rows], path[rows], sigma[rows], first_price, last)
+        bars.volume_lots[rows] = _volume(words[rows], moves[rows], sigma[rows], usual, lots)
+    flushed = ((jump_at, jumps), (weather.jump_at, weather.jumps))
+    interest = _interest(words, moves, climate, flushed) * (lots * 240) >> 20
+    return SyntheticSymbol(instrument, bars, interest, _funding(weather.start_ms, path))
 
 
 def _words(seed: int, stream: str, rows: int) -> NDArray[np.uint16]:
@@ -212,15 +210,15 @@ def _words(seed: int, stream: str, rows: int) -> NDArray[np.uint16]:
     return raw.astype("<u8", copy=False).view("<u2").reshape(rows, 8)
 
 
-def _bell(words: NDArray[np.uint16], first: int) -> Ints:
+def _bell(words: NDArray[np.uint16]) -> Ints:
     """The sum of four uniform words, centred: nearly normal, standard deviation 37,837."""
-    total = words[:, first].astype(np.int64)
-    for column in range(first + 1, first + 4):
+    total = words[:, 0].astype(np.int64)
+    for column in (1, 2, 3):
         total += words[:, column]
     return total - 131_070
 
 
-def _fold(walk: Ints, width: Ints | int) -> Ints:
+def _fold(walk: Ints, width: int) -> Ints:
     """Reflect a walk at ±width, so that it stays inside and keeps its steps."""
     return width - np.abs((walk + width) % (4 * width) - 2 * width)
 
@@ -254,36 +252,70 @@ def _grow(first: int, path: Ints) -> Ints:
     return np.maximum(grown * lo[at & 2047] >> 36, 1)
 
 
-def _regimes(draws: Ints, blocks: int) -> tuple[Ints, Ints]:
-    """(kind per regime, block at which it starts). The draws are used again when they run out."""
-    kinds, starts, at = [], [], 0
-    values = draws.tolist()
-    i = 0
+@dataclass(frozen=True)
+class _Climate:
+    """The regimes of one path. ``starts`` and ``lengths`` are in minutes; ``slope`` is the drift a minute,
+    ``width`` how far a range reaches, both in 2^-20; ``volatility`` is by block."""
+
+    starts: Ints
+    lengths: Ints
+    slope: Ints
+    width: Ints
+    volatility: Ints
+
+
+def _climate(seed: int, name: str, base: int, rhythm: Ints) -> _Climate:
+    blocks = rhythm.size
+    draws = _words(seed, f"{name} blocks", blocks).astype(np.int64)
+    kinds, starts = [], []
+    at = 0
     while at < blocks:
-        kind = int(_REGIME_OF_DRAW[values[i % len(values)] % 64])
+        kind = int(_REGIME_OF_DRAW[draws[at, 2] % 64])
         _, shortest, longest, _ = _REGIMES[kind]
         kinds.append(kind)
         starts.append(at)
-        at += shortest + values[(i + 1) % len(values)] % (longest - shortest)
-        i += 2
-    return np.array(kinds, np.int64), np.array(starts, np.int64)
+        at += shortest + int(draws[at, 3]) % (longest - shortest)
+    kind_of, start_of = np.array(kinds, np.int64), np.array(starts, np.int64)
+    lengths = np.diff(start_of, append=blocks)
+    factor = np.array([_REGIMES[kind][3] for kind in range(4)], np.int64)[kind_of]
+    cluster = _fold(np.cumsum((draws[:, 0] + draws[:, 1] - 65_535) * 3 >> 1), _ONE * 5 // 8)
+    volatility = base * np.repeat(factor, lengths) * rhythm >> 16
+    volatility = np.maximum(volatility * _grow(1 << 12, cluster) >> 12, 40)
+    here = volatility[start_of]
+    strength = here * (6 + draws[start_of, 4] % 10) >> 7
+    slope = np.where(kind_of == _UP, strength, np.where(kind_of == _DOWN, -strength, 0))
+    width = np.where(kind_of == _RANGE, here * (12 + draws[start_of, 5] % 40), _NEVER)
+    return _Climate(start_of * _BLOCK, lengths * _BLOCK, slope, width, volatility)
 
 
-def _reflect_within(moves: Ints, starts: Ints, width: Ints) -> Ints:
-    """The walk of ``moves``, reflected inside each regime at ±width around where the regime began."""
+def _drifting(noise: Ints, climate: _Climate) -> Ints:
+    return noise + np.repeat(climate.slope, climate.lengths)[: noise.size]
+
+
+def _reflected(moves: Ints, climate: _Climate) -> Ints:
+    """The walk of ``moves``, reflected inside each range at ±width around where the range began."""
+    starts, size = climate.starts, moves.size
     walk = np.cumsum(moves)
-    lengths = np.diff(starts, append=moves.size)
     before = np.where(starts > 0, walk[starts - 1], 0)
-    inside = _fold(walk - np.repeat(before, lengths), np.repeat(width, lengths))
+    lengths = np.diff(starts, append=size)
+    inside = walk - np.repeat(before, lengths)
+    for start, length, width in zip(
+        starts.tolist(), lengths.tolist(), climate.width.tolist(), strict=True
+    ):
+        if width != _NEVER:
+            inside[start : start + length] = _fold(inside[start : start + length], width)
     ends = inside[starts + lengths - 1]
-    return inside + np.repeat(np.cumsum(ends) - ends, lengths)
+    inside += np.repeat(np.cumsum(ends) - ends, lengths)
+    return inside
 
 
-def _open_high_low(
-    words: NDArray[np.uint16], close: Ints, first: int, sigma: Ints
-) -> tuple[Ints, Ints, Ints]:
+def _prices(
+    bars: np.recarray, words: NDArray[np.uint16], path: Ints, sigma: Ints, first: int, last: int
+) -> int:
+    """Write open, high, low and close of some bars that follow a close of ``last``; the new last close."""
+    close = _grow(first, path)
     opened = np.empty_like(close)
-    opened[0], opened[1:] = first, close[:-1]
+    opened[0], opened[1:] = last, close[:-1]
     # one minute in eight opens away from the last close, by up to half a usual move
     away = np.flatnonzero((words[:, 6] & 7) == 0)
     shift = (words[away, 6].astype(np.int64) - 32_768) * sigma[away] >> 16
@@ -293,7 +325,8 @@ def _open_high_low(
     high, low = np.maximum(opened, close), np.minimum(opened, close)
     high += high * ((up * up >> 16) * sigma >> 16) >> 20
     low -= low * ((down * down >> 16) * sigma >> 16) >> 20
-    return opened, high, np.maximum(low, 1)
+    bars.open, bars.high, bars.low, bars.close = opened, high, np.maximum(low, 1), close
+    return int(close[-1])
 
 
 def _lots_per_minute(few: Ints, first_price: int, instrument: Instrument) -> int:
@@ -313,31 +346,29 @@ def _volume(words: NDArray[np.uint16], moves: Ints, sigma: Ints, base: int, lots
 
 
 def _interest(
-    words: NDArray[np.uint16],
-    moves: Ints,
-    direction: Ints,
-    starts: Ints,
-    lengths: Ints,
-    flushed: tuple[Ints, Ints],
+    words: NDArray[np.uint16], moves: Ints, climate: _Climate, flushed: tuple[tuple[Ints, Ints], ...]
 ) -> Ints:
-    """Open interest as a factor with 20 fractional bits."""
+    """Open interest as a factor with 20 fractional bits: positions open as a trend goes on, jumps close them."""
+    size = moves.size
     change = (words[:, 7].astype(np.int64) - 32_768) >> 8
-    change += moves * np.repeat(direction, lengths)[: moves.size] >> 3
-    for start in starts[direction != 0].tolist():
-        # a trend begins with new positions: 3 % to 6 % more within half an hour
-        change[start : start + 30] += 1_000 + int(words[start, 0]) // 66
-    # calm unwinding, so that trends can build up again
-    change[np.repeat(direction == 0, lengths)[: moves.size]] -= 6
-    at, jumps = flushed
-    change[at] -= np.abs(jumps) >> 1
+    direction = np.sign(climate.slope)
+    change += moves * np.repeat(direction, climate.lengths)[:size] >> 3
+    for start, trend in zip(climate.starts.tolist(), direction.tolist(), strict=True):
+        if trend:
+            # new positions come first: 3 % to 6 % more within half an hour
+            change[start : start + 30] += 1_000 + int(words[start, 0]) // 66
+    change -= np.repeat(np.where(direction == 0, 6, 0), climate.lengths)[:size]
+    for at, jumps in flushed:
+        change[at] -= np.abs(jumps) >> 1
     return _grow(_ONE - 1, _fold(np.cumsum(change), _INTEREST_FOLD))
 
 
-def _funding(open_ms: Ints, path: Ints) -> np.recarray:
+def _funding(start_ms: int, path: Ints) -> np.recarray:
     """Every eight hours: 0.01 % plus half a percent of the last eight hours' move, within ±0.075 %."""
-    at = np.flatnonzero(open_ms % FUNDING_INTERVAL_MS == 0)
+    every = FUNDING_INTERVAL_MS // MINUTE_MS
+    at = np.arange(-start_ms % FUNDING_INTERVAL_MS // MINUTE_MS, path.size, every)
     out = zeros(at.size, funding_dt)
-    move = path[at] - path[np.maximum(at - 480, 0)]
-    out.ms = open_ms[at]
+    move = path[at] - path[np.maximum(at - every, 0)]
+    out.ms = start_ms + at * MINUTE_MS
     out.rate_e8 = np.clip(10_000 + (move * 500_000 >> 20), -75_000, 75_000)
     return out

@@ -7,7 +7,8 @@ groups (``positions``, ``intents`` …) are written once, against this class.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -22,3 +23,11 @@ class Session(ABC):
     @abstractmethod
     def _reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection that sees one consistent picture of what is committed (or written by this unit)."""
+
+
+def savepoint(connection: AsyncConnection) -> AbstractAsyncContextManager[Any]:
+    """Around one statement that may be refused: after a refusal the transaction goes on.
+
+    Only PostgreSQL needs it; SQLite and MariaDB undo a refused statement by themselves.
+    """
+    return connection.begin_nested() if connection.dialect.name == "postgresql" else nullcontext()
