@@ -7,30 +7,35 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from perpdesk.adapters.clocks import SystemClock, VirtualClock
+from perpdesk.adapters.sqlstore.store import SqlStore
 from perpdesk.config import records
 from perpdesk.config.load import Loaded
 from perpdesk.config.snapshot import Snapshot, snapshot
+from perpdesk.domain.books import NewRun, RunMode, StateRow, StrategyVersion
 from perpdesk.domain.errors import InputError
-from perpdesk.engine.engine import Engine
+from perpdesk.engine.engine import Engine, Switch, always_on
 from perpdesk.engine.executor import Executor
 from perpdesk.engine.ids import ClientIds
 from perpdesk.engine.recorder import Forgetful, Recorder
+from perpdesk.engine.recording import StoreRecorder, trading_switch
 from perpdesk.engine.sleeve import Sleeve
 from perpdesk.exchange.inprocess import InProcessVenue
 from perpdesk.exchange.recorded import RecordedMinutes
+from perpdesk.kernel.cache import sources_hash
 from perpdesk.kernel.records import MINUTE_MS
 from perpdesk.kernel.replay import Books, Mind, Replay, new_books, new_mind, warm_up
 from perpdesk.market.tape import Tape
 from perpdesk.market.universe import Universe
+from perpdesk.ports import StepOver
 from perpdesk.research.result import RunResult, summarise
 
-STRATEGY_NAMES = ("sma_cross", "score_v2")
 _CHUNK_STEPS = 1440
+_PROGRESS_STEPS = 60
 _CODES = {"sma_cross": "sma"}
 
 
@@ -171,12 +176,15 @@ class Desk:
     venue: InProcessVenue
     engine: Engine
     seconds: float = 0.0
-    extra_notes: list[str] = field(default_factory=list)
+    on_step: Callable[[int], None] = lambda steps: None
 
     async def run(self) -> None:
         """Trade until the recorded minutes end."""
         began = time.perf_counter()
-        await self.engine.run(self.venue)
+        async for message in self.venue.messages():
+            await self.engine.handle(message)
+            if isinstance(message, StepOver) and self.engine.steps % _PROGRESS_STEPS == 0:
+                self.on_step(self.engine.steps)
         self.seconds = time.perf_counter() - began
 
     def result(self, mode: str = "paper") -> RunResult:
@@ -190,7 +198,8 @@ def desk(
     strategies: Sequence[str],
     market: Market,
     *,
-    recorder: Recorder | None = None,
+    recorder: Callable[[Setup], Recorder] | None = None,
+    switch: Switch = always_on,
     speed: float = 0.0,
     seed: int = 0,
     account_id: int = 1,
@@ -223,9 +232,9 @@ def desk(
         Sleeve(v, sleeve.name, _CODES.get(sleeve.name, sleeve.name)[:4], mind)
         for v, (sleeve, mind) in enumerate(zip(sleeves, setup.minds, strict=True))
     ]
-    told = recorder if recorder is not None else Forgetful()
+    told = Forgetful() if recorder is None else recorder(setup)
     executor = Executor(books, members, venue, told, ClientIds(account_id, seed))
-    engine = Engine(books, members, executor, told, every_point=every_point)
+    engine = Engine(books, members, executor, told, switch, every_point)
     return Desk(loaded, market, setup, venue, engine)
 
 
@@ -233,6 +242,98 @@ def run_desk(one: Desk) -> RunResult:
     """Run a desk to its end in an event loop of its own."""
     asyncio.run(one.run())
     return one.result()
+
+
+async def paper(
+    loaded: Loaded,
+    strategies: Sequence[str],
+    market: Market,
+    *,
+    database: str | None = None,
+    mode: RunMode = RunMode.PAPER,
+    speed: float = 0.0,
+    progress: Callable[[int], None] = lambda steps: None,
+) -> RunResult:
+    """Trade on the in-process venue and keep the records in a database (None: keep none).
+
+    A simulated run has a wallet and an account id of its own, and its switch is on from the start.
+    Raises DatabaseNotMigrated before anything runs.
+    """
+    if database is None:
+        one = desk(loaded, strategies, market, speed=speed)
+        one.on_step = progress
+        await one.run()
+        return one.result(mode.value)
+    sleeves = sleeves_of(loaded, strategies)
+    now_ms = SystemClock().now_ms
+    async with await SqlStore.open(database) as store:
+        kept = frozen(loaded)
+        await store.save_params_snapshot(kept.json, now_ms())
+        for sleeve in sleeves:
+            await store.save_strategy_version(
+                StrategyVersion(
+                    name=sleeve.name,
+                    scorer=sleeve.strategy.name,
+                    params=_as_json(sleeve.params),
+                    params_hash=kept.params_hash,
+                    created_ms=now_ms(),
+                )
+            )
+        run = await store.start_run(
+            NewRun(
+                mode=mode,
+                strategies=[sleeve.name for sleeve in sleeves],
+                params_hash=kept.params_hash,
+                started_ms=now_ms(),
+                build_hash=sources_hash(),
+            )
+        )
+        account_id = run.account_id
+        await store.set_trading_control(account_id, True, f"run:{mode.value}", now_ms())
+
+        def records_of(setup: Setup) -> Recorder:
+            return StoreRecorder(
+                store=store,
+                universe=market.universe,
+                books=setup.books,
+                versions=setup.versions,
+                account_id=account_id,
+                params_hash=kept.params_hash,
+                guards=[_as_json(sleeve.guard) for sleeve in sleeves],
+            )
+
+        one = desk(
+            loaded, strategies, market, recorder=records_of, switch=trading_switch(store, account_id), speed=speed,
+            seed=run.id, account_id=account_id,
+        )  # fmt: skip
+        one.on_step = progress
+        await one.run()
+        result = one.result(mode.value)
+        await _keep_states(store, one, account_id, kept.params_hash)
+        await store.finish_run(run.id, now_ms(), {**result.to_json(), "database_account": account_id})
+        return result
+
+
+async def _keep_states(store: SqlStore, one: Desk, account_id: int, params_hash: str) -> None:
+    """What each strategy knew at the end, one row per symbol: for looking into, never to start from."""
+    async with store.unit(durable=False) as unit:
+        for sleeve, mind in zip(one.setup.sleeves, one.setup.minds, strict=True):
+            for s, symbol in enumerate(one.market.universe.symbols):
+                await unit.save_state(
+                    StateRow(
+                        account_id=account_id,
+                        strategy=sleeve.name,
+                        symbol=symbol,
+                        state=mind.states[s : s + 1].tobytes(),
+                        params_hash=params_hash,
+                        updated_ms=one.market.to_ms,
+                    )
+                )
+
+
+def _as_json(record: np.recarray) -> dict[str, object]:
+    """A kernel record (shape (1,)) as JSON-ready values by field."""
+    return {name: record[name][0].tolist() for name in record.dtype.names or ()}
 
 
 def _result(

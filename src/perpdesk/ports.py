@@ -6,12 +6,39 @@ the step runs on them; adapters translate at their own edge.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol, Unpack
 
 import numpy as np
+
+from perpdesk.domain.books import (
+    Failed,
+    FillQuery,
+    FillRow,
+    IntentRow,
+    IntentState,
+    JournalCheck,
+    JournalEntry,
+    Json,
+    Missing,
+    NewIntent,
+    NewPosition,
+    NewRun,
+    OrderRow,
+    PositionChange,
+    PositionEnd,
+    PositionQuery,
+    PositionRow,
+    RunRow,
+    StateRow,
+    StrategyVersion,
+    TradingControl,
+    VersionTotals,
+)
+from perpdesk.domain.order import PositionSide
 
 
 class Clock(Protocol):
@@ -204,3 +231,188 @@ class Feed(Protocol):
     """
 
     def messages(self) -> AsyncIterator[Message]: ...
+
+
+class StoreBooks(Protocol):
+    """What can be written down and read back. Times are UTC ms of the caller's clock; a store has none.
+
+    Prices, quantities and money are Decimals with at most the places of their column (12 and 8; scores 4,
+    see ``units.half_away``); a float, a lost digit, an overlong text is an InputError that names the column,
+    and nothing is written. Hearing a fact twice changes nothing. The database's own troubles are StoreFailed
+    (StoreBusy: nothing was written, try again); rows that cannot both be true are BooksContradiction.
+    """
+
+    # Runs and what they are frozen under.
+
+    async def save_params_snapshot(self, text: str, ms: int) -> str:
+        """Keep this very JSON text. Returns its sha256 (of the UTF-8 bytes), by which rows refer to it."""
+        ...
+
+    async def params_snapshot(self, sha256: str) -> str | None:
+        """The JSON text with this hash, None if it was never kept."""
+        ...
+
+    async def save_strategy_version(self, version: StrategyVersion) -> None:
+        """Make a version known, or take its new parameters. Positions need its name to be known."""
+        ...
+
+    async def start_run(self, run: NewRun) -> RunRow:
+        """Write the start of a run. With ``account_id`` None it gets an account of its own: use the returned
+        one for its rows, so that trade ids of two simulated runs never meet."""
+        ...
+
+    async def finish_run(self, run_id: int, ms: int, summary: dict[str, Any]) -> None:
+        """Write the end of a run. Raises StepRefused if it has ended, or never was."""
+        ...
+
+    async def runs(self, limit: int | None = None) -> list[RunRow]:
+        """The runs, newest first."""
+        ...
+
+    # The switch.
+
+    async def trading_control(
+        self, account_id: int, trading_type: str = "usdt_futures"
+    ) -> TradingControl | Missing | Failed:
+        """May new exposure be opened? Three answers, and a broken database is one of them: it never raises
+        for that. Only a TradingControl whose ``trading_enabled`` is true lets an opener go on."""
+        ...
+
+    async def set_trading_control(
+        self, account_id: int, enabled: bool, by: str, ms: int, trading_type: str = "usdt_futures"
+    ) -> None:
+        """Turn the switch, saying who and when."""
+        ...
+
+    # Positions and the intents that make them.
+
+    async def open_position(self, position: NewPosition, intent: NewIntent | None) -> int:
+        """Write a position and the intent of its entry together, durably. Returns the position's id.
+
+        Raises PositionExists if this version has a live position there (the database decides races), and
+        AttemptInFlight as ``record_intent`` does; then neither row is written. None as intent: adopted.
+        """
+        ...
+
+    async def update_position(self, position_id: int, ms: int, **changes: Unpack[PositionChange]) -> None:
+        """Change a live position. ``realized_pnl``, ``commission`` and ``funding`` are given together;
+        ``net_pnl`` follows. Raises StepRefused for a finished row or a status that cannot follow."""
+        ...
+
+    async def close_position(self, position_id: int, ms: int, end: PositionEnd) -> None:
+        """End a live position, for good: its place is free. Raises StepRefused if it has ended already."""
+        ...
+
+    async def record_intent(self, intent: NewIntent) -> int:
+        """Write an intent durably, in state NEW. Returns its id. Send only after this (or the unit that it
+        is in) has returned. Raises AttemptInFlight if its delivery is ONCE and an earlier attempt of the same
+        position and leg is not DEAD."""
+        ...
+
+    async def mark_intent(
+        self,
+        client_id: str,
+        state: IntentState,
+        ms: int,
+        *,
+        signed_ms: int | None = None,
+        fence_ms: int | None = None,
+        result: Json | None = None,
+    ) -> bool:
+        """Take an intent to ``state``; SENT is durable too. Returns False, changing nothing, if it is there
+        already. Raises StepRefused for a step that ``INTENT_STEPS`` does not have."""
+        ...
+
+    async def intent(self, client_id: str) -> IntentRow | None:
+        """The attempt with this client id, None if there is none."""
+        ...
+
+    async def pending_intents(self, account_id: int) -> list[IntentRow]:
+        """Attempts that are not FILLED or DEAD, oldest first: what a start must settle."""
+        ...
+
+    async def position(self, position_id: int) -> PositionRow | None:
+        """One position, None if there is none."""
+        ...
+
+    async def live_positions(
+        self,
+        account_id: int,
+        symbol: str | None = None,
+        position_side: PositionSide | None = None,
+        signal_version: str | None = None,
+    ) -> list[PositionRow]:
+        """Building, open and closing positions, oldest first: what is, or may be, on the exchange."""
+        ...
+
+    async def positions(self, query: PositionQuery) -> list[PositionRow]:
+        """Positions that match, oldest first; with a limit the newest of them."""
+        ...
+
+    # What the exchange did.
+
+    async def record_order(self, order: OrderRow) -> bool:
+        """Write an order as it stands, new or known by (account, client id, effect). Returns False, changing
+        nothing, if more of it is known to have traded: the report is stale."""
+        ...
+
+    async def record_fill(self, fill: FillRow) -> bool:
+        """Write a fill once. Returns False if (account, symbol, trade id) is known; raises
+        BooksContradiction if it is known with other content."""
+        ...
+
+    async def orders(self, account_id: int, position_id: int | None = None) -> list[OrderRow]:
+        """The orders of an account (and position), in the order in which they were first written."""
+        ...
+
+    async def fills(self, query: FillQuery) -> list[FillRow]:
+        """Fills that match, in order of time; with a limit the newest of them."""
+        ...
+
+    # What strategies keep, the journal, reports.
+
+    async def save_state(self, state: StateRow) -> None:
+        """Keep a strategy's state, replacing what was kept under (account, strategy, symbol)."""
+        ...
+
+    async def load_state(self, account_id: int, strategy: str, symbol: str) -> StateRow | None:
+        """What was kept, None if nothing was."""
+        ...
+
+    async def append_journal(self, entries: Sequence[JournalEntry]) -> None:
+        """Append facts to the hash-chained journal, in this order."""
+        ...
+
+    async def version_totals(
+        self,
+        account_id: int | None = None,
+        from_ms: int | None = None,
+        until_ms: int | None = None,
+        *,
+        by_day: bool = False,
+    ) -> list[VersionTotals]:
+        """Exact totals of positions finished within [from_ms, until_ms), by version and UTC day of close."""
+        ...
+
+
+class Store(StoreBooks, Protocol):
+    """The books of one database. A method of StoreBooks called here is a transaction of its own."""
+
+    def unit(self, *, durable: bool = True) -> AbstractAsyncContextManager[StoreBooks]:
+        """A unit of work: ``async with store.unit() as books`` commits all its writes at the end, or none.
+
+        Inside, call the unit's methods, not the store's (that is an InternalError). A refusal (PositionExists,
+        AttemptInFlight, StepRefused, InputError) may be caught and the unit goes on; after StoreFailed or a
+        cancellation it is lost. ``durable=False`` may be lost in a power cut (not in a crash of the process),
+        costs no disk flush, and takes no intents: for fills, orders, states, journal. Send after the block,
+        never inside it.
+        """
+        ...
+
+    async def verify_journal(self) -> JournalCheck:
+        """Check every seal of the journal in constant memory, while others go on writing."""
+        ...
+
+    async def close(self) -> None:
+        """Close all connections. Closing twice is fine."""
+        ...

@@ -24,7 +24,7 @@ from perpdesk.kernel.records import (
     TAKE_PROFIT,
     TRAILING,
 )
-from perpdesk.strategies.base import Strategy, no_shared_dt
+from perpdesk.kernel.strategy import Strategy, no_shared_dt
 
 _HASH = sha256(Path(__file__).read_bytes()).hexdigest()[:12]
 OWN_SLOTS = 6
@@ -81,7 +81,7 @@ SCRIPT = Strategy(
 
 
 # Ladder: levels below a base price; buys one lot at each, and what a level bought is offered one step higher.
-ladder_params_dt = np.dtype(_ints("base", "step", "levels", "lots"), align=True)
+ladder_params_dt = np.dtype(_ints("top", "step", "levels", "lots"), align=True)
 ladder_state_dt = np.dtype(_ints("started"), align=True)
 
 
@@ -97,7 +97,7 @@ def ladder_want(params, shared, state, position, slots, head, last, now_ms, in_p
         return
     for k in range(params.levels):
         slot = slots[SLOT_OWN + k]
-        price = params.base - k * params.step
+        price = params.top - k * params.step
         inventory = slot.bought - slot.sold
         if inventory < params.lots:
             put_limit(slot, BUY, price, params.lots - inventory, 0, TAG_LADDER, last)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 import typer
 
-from perpdesk.app import backtest
+from perpdesk.app import backtest, paper
 from perpdesk.cli.console import out, print_json, progress
 from perpdesk.cli.options import (
     BalanceOption,
@@ -87,13 +88,13 @@ def paper_command(
     as_json: JsonOption = False,
 ) -> None:
     """Trade on the simulated venue: the engine of live, on recorded minutes."""
-    from perpdesk.cli.paper import run_paper
-
     loaded = load_config(config, settings, balance, strategy or [])
     market = load_market(
         MarketOptions(data, symbols, instruments, brackets, funding, mark, from_text, to_text)
     )
-    result = run_paper(loaded, strategy or [], market, speed=_speed(speed), database=database, quiet=as_json)
+    pace = _speed(speed)
+    with progress("paper", len(market.bars), quiet=as_json) as done:
+        result = asyncio.run(paper(loaded, strategy or [], market, database=database, speed=pace, progress=done))
     if as_json:
         print_json(result.to_json())
     else:

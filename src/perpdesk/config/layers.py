@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
+from functools import reduce
 
 import msgspec
 
 from perpdesk.config.schema import Config
-from perpdesk.config.tree import Branch, Layer, Leaf, Listed, Source, Tree, parse, problem
+from perpdesk.config.tree import Branch, Layer, Leaf, Listed, Source, Tree, below, parse, problem
 from perpdesk.domain.units import plain
 
 ENVIRONMENT_PREFIX = "PERPDESK__"
@@ -93,8 +94,9 @@ def _put(tree: Tree, keys: list[str], value: Tree, path: str, source: Source) ->
         return replace(tree, items=(*tree.items[:i], item, *tree.items[i + 1 :]))
     if isinstance(tree, Branch):
         under = tree.children.get(key, Branch({}, source))
-        here = f"{path}.{key}" if path else key
-        return replace(tree, children={**tree.children, key: _put(under, rest, value, here, source)})
+        return replace(
+            tree, children={**tree.children, key: _put(under, rest, value, below(path, key), source)}
+        )
     raise problem("is a value and has no keys below it", path, source)
 
 
@@ -103,7 +105,7 @@ def put(tree: Tree, path: str, text: str, source: Source) -> Tree:
     keys = _INDEX.sub(r".\1", path).split(".")
     if not all(keys):
         raise problem(f"must name a key such as score.cooldown_s, was {ascii(path[:80])}", None, source)
-    value = parse(text, source, path)
+    value = parse(text, source, reduce(below, keys, ""))
     return _put(tree, keys, Leaf("null", "", source) if value is None else value, "", source)
 
 

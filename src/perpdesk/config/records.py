@@ -25,7 +25,7 @@ from perpdesk.kernel.records import (
     zeros,
 )
 from perpdesk.strategies import score_v2, sma_cross
-from perpdesk.strategies.base import Strategy
+from perpdesk.kernel.strategy import Strategy
 
 # Sleeves of one family may hold the same symbol: the versions of score count as one.
 FAMILY_SCORE, FAMILY_SMA_CROSS = 1, 2
@@ -58,6 +58,7 @@ def account_record(config: Config, *, trading_enabled: bool = True) -> np.recarr
     record.margin_mode = CROSS if account.margin_mode == "cross" else ISOLATED
     record.slippage_ppm = ppm_of(paper.slippage, "paper.slippage")
     record.volume_share_ppm = _ppm_or_off(paper.volume_share, "paper.volume_share")
+    record.positions_max = config.risk.positions_max
     record.exposure_max_e8 = money_e8(risk.max_total_notional_usdt, "risk.max_total_notional_usdt")
     record.daily_loss_ppm = _ppm_or_off(risk.daily_loss_limit, "risk.daily_loss_limit")
     record.worst_case_ppm = ppm_of(risk.worst_case_fraction, "risk.worst_case_fraction")

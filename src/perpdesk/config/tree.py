@@ -7,12 +7,13 @@ Nothing becomes a float here, and nothing is guessed: a leaf says what kind of v
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from perpdesk.config.rules import FORM
@@ -100,7 +101,9 @@ def parse(text: str, source: Source, field: str = "") -> Tree | None:
     if len(text) > TEXT_MAX:
         raise problem(f"must be shorter than {TEXT_MAX} characters", field, source)
     try:
-        node = YAML(typ="safe", pure=True).compose(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ReusedAnchorWarning)  # refused below, like every anchor
+            node = YAML(typ="safe", pure=True).compose(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = " ".join(str(part) for part in (error.context, error.problem) if part)

@@ -6,4 +6,5 @@ executor    wanted slots against open orders
 ids         client order ids that explain themselves
 steps       single bars → complete steps, with a deadline
 recorder    what the engine tells whoever keeps records
+recording   from those facts to the store's rows
 """

@@ -6,6 +6,7 @@ decides: decisions are in the step, money in the ledger, delivery in the executo
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,14 +29,26 @@ from perpdesk.ports import (
 )
 
 
+Switch = Callable[[], Awaitable[bool]]
+
+
+async def always_on() -> bool:
+    """The switch of a run without a database."""
+    return True
+
+
 @dataclass
 class Engine:
-    """Trades one account with its sleeves. books and executor are shared by all sleeves."""
+    """Trades one account with its sleeves. books and executor are shared by all sleeves.
+
+    switch: may new exposure be opened? Read before every gate; exits never ask.
+    """
 
     books: Books
     sleeves: list[Sleeve]
     executor: Executor
     recorder: Recorder
+    switch: Switch = always_on
     every_point: bool = False
     steps: int = 0
     bars: int = 0
@@ -197,6 +210,8 @@ class Engine:
 
     async def _step_over(self, m: StepOver) -> None:
         books, now_ms = self.books, m.now_ms
+        if self._candidates:
+            books.account.trading_enabled = int(await self.switch())
         compiled = self.sleeves[0].compiled
         unrealised = compiled.unrealised_now(books.instruments, books.positions, books.heads)
         compiled.close_step(

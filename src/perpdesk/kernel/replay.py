@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,9 +19,7 @@ from perpdesk.kernel.records import (
     walk_dt,
     zeros,
 )
-
-if TYPE_CHECKING:
-    from perpdesk.strategies.base import Strategy
+from perpdesk.kernel.strategy import Strategy
 
 _FILLS_AT_ONCE = 1 << 15
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -22,6 +22,9 @@ from perpdesk.kernel.records import MINUTE_MS, bar_dt
 from perpdesk.market.columns import NUMBER, TEXT, TIME, Batch, Layout, batches, row_count
 from perpdesk.market.findings import utc_text
 from perpdesk.market.sources import Source
+
+# A numpy record array: its fields are attributes, which no stub describes.
+Records: TypeAlias = Any
 
 PRICES = ("open", "high", "low", "close")
 PRICE_DIGITS_MAX = 8
@@ -82,7 +85,7 @@ class Scale:
     lot_step: Decimal
 
 
-def convert(source: Source, scales: Mapping[str, Scale]) -> Iterator[tuple[BarsFacts, np.recarray]]:
+def convert(source: Source, scales: Mapping[str, Scale]) -> Iterator[tuple[BarsFacts, Records]]:
     """Every symbol of the table with its bars: a recarray of bar_dt, in time order, present bars only.
 
     A symbol without a row in ``scales`` takes its scale from the data. Raises DataError naming file, row
@@ -137,7 +140,7 @@ class _Builder:
         self.price_digits = 0 if scale is None else units.digits_of(scale.price_tick)
         self.lot_digits = 0 if scale is None else units.digits_of(scale.lot_step)
         self.lot_is_rough = False
-        self.bars = np.empty(rows, bar_dt).view(np.recarray)
+        self.bars: Records = np.empty(rows, bar_dt).view(np.recarray)
         self.count = 0
         self.rescaled: list[tuple[int, int, int]] = []  # (rows before, price factor, lots factor)
         self.first = 0
@@ -156,9 +159,7 @@ class _Builder:
         row = self.first + at if self.rows is None else int(self.rows[at])
         return DataError(f"{self.symbol}: {problem}", file=self.source, row=row, rule=rule)
 
-    def add(
-        self, first: int, rows: NDArray[np.int64] | None, columns: Mapping[str, NDArray[Any]]
-    ) -> None:
+    def add(self, first: int, rows: NDArray[np.int64] | None, columns: Mapping[str, NDArray[Any]]) -> None:
         self.first, self.rows = first, rows
         size = columns["open"].size
         self._rows(size)
@@ -176,7 +177,9 @@ class _Builder:
 
     def _rows(self, size: int) -> None:
         """Remember whether the symbol's rows stand side by side, so that a row can be named later."""
-        first, last = (self.first, self.first + size - 1) if self.rows is None else self.rows[[0, -1]].tolist()
+        first, last = (
+            (self.first, self.first + size - 1) if self.rows is None else self.rows[[0, -1]].tolist()
+        )
         if self.count == 0:
             self.first_row = self.next_row = first
         self.is_consecutive &= first == self.next_row and last - first + 1 == size
@@ -245,7 +248,7 @@ class _Builder:
         shown = ", ".join(f"{name} {columns[name][at]:.15g}" for name in (*PRICES, "volume"))
         raise self.refuse(at, rule, f"{problem} ({shown})")
 
-    def _prices(self, columns: Mapping[str, NDArray[Any]], out: np.recarray) -> None:
+    def _prices(self, columns: Mapping[str, NDArray[Any]], out: Records) -> None:
         while True:
             factor = 10.0**self.price_digits
             inexact = [at for name in PRICES if (at := _to_units(columns[name], factor, out, name)) >= 0]
@@ -289,7 +292,7 @@ class _Builder:
         self.price_max *= factor
         self.price_digits = digits
 
-    def _volumes(self, volume: NDArray[np.float64], out: np.recarray) -> None:
+    def _volumes(self, volume: NDArray[np.float64], out: Records) -> None:
         largest = float(volume.max())
         if self.lot_step is None:
             self._finer_lots(volume, largest)
@@ -322,7 +325,7 @@ class _Builder:
             self.rescaled.append((self.count, 1, 10 ** (digits - self.lot_digits)))
             self.lot_digits = digits
 
-    def finish(self) -> tuple[BarsFacts, np.recarray]:
+    def finish(self) -> tuple[BarsFacts, Records]:
         bars = self.bars[: self.count]
         for rows, price_factor, lots_factor in self.rescaled:
             if price_factor != 1:
@@ -348,10 +351,11 @@ class _Builder:
 
 
 def _is_exact(values: NDArray[np.float64], factor: float) -> NDArray[np.bool_]:
-    return np.rint(values * factor) / factor == values
+    exact: NDArray[np.bool_] = np.rint(values * factor) / factor == values
+    return exact
 
 
-def _to_units(values: NDArray[np.float64], factor: float, out: np.recarray, name: str) -> int:
+def _to_units(values: NDArray[np.float64], factor: float, out: Records, name: str) -> int:
     """Write round(values × factor) into the field; the first row where that is not exact, or -1."""
     scaled = values * factor
     np.rint(scaled, out=scaled)

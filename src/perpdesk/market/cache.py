@@ -24,7 +24,7 @@ from perpdesk.domain.errors import DataError
 from perpdesk.kernel.records import bar_dt
 from perpdesk.market import bars as bars_module
 from perpdesk.market import columns as columns_module
-from perpdesk.market.bars import LAYOUT, BarsFacts, Scale, convert
+from perpdesk.market.bars import LAYOUT, BarsFacts, Records, Scale, convert
 from perpdesk.market.columns import names_of
 from perpdesk.market.sources import Source
 
@@ -38,11 +38,11 @@ class StoredBars:
 
     source: Source
     facts: BarsFacts
-    memory: np.recarray | None = None
+    memory: Records | None = None
     path: Path | None = None
     offset: int = 0
 
-    def view(self) -> np.recarray:
+    def view(self) -> Records:
         """All bars. From a cache entry: memory-mapped, private to this process if written to."""
         if self.memory is not None:
             return self.memory
@@ -61,7 +61,7 @@ class StoredBars:
         if self.memory is not None:
             out[:] = self.memory[start : start + len(out)].view(bar_dt, np.ndarray)
             return
-        buffer = memoryview(out.view(np.uint8))
+        buffer = memoryview(out.view(np.uint8).data)
         offset = self.offset + start * bar_dt.itemsize
         file = os.open(self._file, os.O_RDONLY)
         try:

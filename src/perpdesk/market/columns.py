@@ -89,7 +89,14 @@ def batches(source: Source, layout: Layout) -> Iterator[Batch]:
 def _readable(source: Source) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError, EOFError, zlib.error, zipfile.BadZipFile, UnicodeDecodeError) as error:
+    except (
+        pa.ArrowException,
+        OSError,
+        EOFError,
+        zlib.error,
+        zipfile.BadZipFile,
+        UnicodeDecodeError,
+    ) as error:
         text = " ".join(str(error).split())[:300]
         found = re.search(r"Row #(\d+)", text)
         raise DataError(
@@ -166,9 +173,7 @@ def _csv(source: Source, names: Mapping[str, str], layout: Layout) -> Iterator[p
         )
 
 
-def _batch(
-    source: Source, row: int, rows: pa.RecordBatch, names: Mapping[str, str], layout: Layout
-) -> Batch:
+def _batch(source: Source, row: int, rows: pa.RecordBatch, names: Mapping[str, str], layout: Layout) -> Batch:
     kinds = {**layout.optional, **layout.required}
     values: dict[str, NDArray[Any]] = {}
     texts: dict[str, tuple[NDArray[np.int32], list[str]]] = {}

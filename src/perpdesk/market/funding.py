@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from perpdesk.domain.errors import DataError
 from perpdesk.kernel.records import MINUTE_MS, funding_dt
+from perpdesk.market.bars import Records
 from perpdesk.market.columns import NUMBER, TEXT, TIME, Layout, batches
 from perpdesk.market.findings import utc_text
 from perpdesk.market.sources import Source, find
@@ -73,7 +74,7 @@ def read(
     marks: Iterable[Path | str] = (),
     start_ms: int | None = None,
     end_ms: int | None = None,
-) -> np.recarray:
+) -> Records:
     """The funding rates of the universe's symbols in [start_ms, end_ms): funding_dt, sorted by (ms, symbol).
 
     Times are floored to the minute (the exchange books some milliseconds late). ``mark`` is the file's own
@@ -136,9 +137,7 @@ def _marks(paths: Iterable[Path | str], universe: Universe) -> dict[int, dict[in
         return known
     for rows in _rows(find(given, field="--mark"), MARK_LAYOUT, "open_time", universe):
         units = _price_units(rows, "open", universe)
-        known.setdefault(rows.symbol, {}).update(
-            zip(rows.minute_ms.tolist(), units.tolist(), strict=True)
-        )
+        known.setdefault(rows.symbol, {}).update(zip(rows.minute_ms.tolist(), units.tolist(), strict=True))
     return known
 
 

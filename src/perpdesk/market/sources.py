@@ -63,7 +63,9 @@ def find(paths: Iterable[Path | str], *, field: str = "--data") -> list[Source]:
     if not sources:
         where = ", ".join(str(path) for path in given) or "nothing"
         raise InputError(
-            f"the universe is empty: {where} holds no {', '.join(SUFFIXES)} file", field=field, rule="universe"
+            f"the universe is empty: {where} holds no {', '.join(SUFFIXES)} file",
+            field=field,
+            rule="universe",
         )
     return sources
 

@@ -22,6 +22,7 @@ from perpdesk.domain import units
 from perpdesk.domain.errors import InputError
 from perpdesk.domain.instrument import Instrument
 from perpdesk.kernel.records import MINUTE_MS, bar_dt, funding_dt, zeros
+from perpdesk.market.bars import Records
 from perpdesk.market.instruments import bundled, synthetic_symbols
 from perpdesk.market.tape import Tape
 from perpdesk.market.universe import Universe, unknown_symbol
@@ -64,7 +65,7 @@ class SyntheticMarket:
     (ms, symbol)."""
 
     tape: Tape
-    funding: np.recarray
+    funding: Records
     open_interest: Ints
 
 
@@ -74,14 +75,12 @@ class SyntheticSymbol:
     symbol 0."""
 
     instrument: Instrument
-    bars: np.recarray
+    bars: Records
     open_interest: Ints
-    funding: np.recarray
+    funding: Records
 
 
-def synthetic_tape(
-    seed: int, symbols: int | Sequence[str], minutes: int, start_ms: int = START_MS
-) -> Tape:
+def synthetic_tape(seed: int, symbols: int | Sequence[str], minutes: int, start_ms: int = START_MS) -> Tape:
     """The bars of ``synthetic_market`` alone."""
     return synthetic_market(seed, symbols, minutes, start_ms).tape
 
@@ -97,7 +96,7 @@ def synthetic_market(
     names = sorted(set(synthetic_symbols(symbols) if isinstance(symbols, int) else symbols))
     if not names:
         raise InputError("the universe is empty: name at least one symbol", field="symbols", rule="universe")
-    contracts = [_contract(name) for name in names]
+    contracts = [instrument_of(name) for name in names]
     weather = market_weather(seed, minutes, start_ms)
     bars = np.empty((minutes, len(names)), bar_dt).view(np.recarray)
     opaque = bars.view(f"V{bar_dt.itemsize}", np.ndarray)
@@ -121,7 +120,8 @@ def synthetic_market(
     return SyntheticMarket(Tape(universe, bars, start_ms, bars.size), every, interest)
 
 
-def _contract(symbol: str) -> Instrument:
+def instrument_of(symbol: str) -> Instrument:
+    """The bundled instrument of a symbol. Raises InputError for one that is not in the table."""
     table = bundled()
     if symbol not in table:
         raise unknown_symbol(symbol, sorted(table), field="symbols")
@@ -165,9 +165,7 @@ def market_weather(seed: int, minutes: int, start_ms: int = START_MS) -> Weather
     jumps = np.where(words[jump_at, 6] & 1, size * 15_729 >> 16, -(size * 31_457 >> 16))
     moves[jump_at] += jumps
     path = _fold(_reflected(moves, climate), _PRICE_FOLD // 2)
-    return Weather(
-        seed, minutes, start_ms, path, np.diff(path, prepend=0), sigma, jump_at, jumps, rhythm
-    )
+    return Weather(seed, minutes, start_ms, path, np.diff(path, prepend=0), sigma, jump_at, jumps, rhythm)
 
 
 def synthetic_symbol(weather: Weather, instrument: Instrument) -> SyntheticSymbol:
@@ -249,7 +247,8 @@ def _grow(first: int, path: Ints) -> Ints:
     hi, lo = _growth_tables()
     at = path + (_COARSE_HALF << 11)
     grown = first * hi[at >> 11] >> 18
-    return np.maximum(grown * lo[at & 2047] >> 36, 1)
+    whole: Ints = np.maximum(grown * lo[at & 2047] >> 36, 1)
+    return whole
 
 
 @dataclass(frozen=True)
@@ -298,10 +297,8 @@ def _reflected(moves: Ints, climate: _Climate) -> Ints:
     walk = np.cumsum(moves)
     before = np.where(starts > 0, walk[starts - 1], 0)
     lengths = np.diff(starts, append=size)
-    inside = walk - np.repeat(before, lengths)
-    for start, length, width in zip(
-        starts.tolist(), lengths.tolist(), climate.width.tolist(), strict=True
-    ):
+    inside: Ints = walk - np.repeat(before, lengths)
+    for start, length, width in zip(starts.tolist(), lengths.tolist(), climate.width.tolist(), strict=True):
         if width != _NEVER:
             inside[start : start + length] = _fold(inside[start : start + length], width)
     ends = inside[starts + lengths - 1]
@@ -309,9 +306,7 @@ def _reflected(moves: Ints, climate: _Climate) -> Ints:
     return inside
 
 
-def _prices(
-    bars: np.recarray, words: NDArray[np.uint16], path: Ints, sigma: Ints, first: int, last: int
-) -> int:
+def _prices(bars: Records, words: NDArray[np.uint16], path: Ints, sigma: Ints, first: int, last: int) -> int:
     """Write open, high, low and close of some bars that follow a close of ``last``; the new last close."""
     close = _grow(first, path)
     opened = np.empty_like(close)
@@ -342,13 +337,14 @@ def _volume(words: NDArray[np.uint16], moves: Ints, sigma: Ints, base: int, lots
     heat = np.abs(moves) * 96 // base
     uneven = words[:, 7].astype(np.int64)
     uneven = 24 + (uneven * uneven >> 24)
-    return np.maximum(lots * (calm + heat) * uneven >> 15, 1)
+    wanted: Ints = lots * (calm + heat) * uneven >> 15
+    return np.maximum(wanted, 1)
 
 
 def _interest(
     words: NDArray[np.uint16], moves: Ints, climate: _Climate, flushed: tuple[tuple[Ints, Ints], ...]
 ) -> Ints:
-    """Open interest as a factor with 20 fractional bits: positions open as a trend goes on, jumps close them."""
+    """Open interest as a factor with 20 fractional bits: trends open positions, jumps close them."""
     size = moves.size
     change = (words[:, 7].astype(np.int64) - 32_768) >> 8
     direction = np.sign(climate.slope)
@@ -363,7 +359,7 @@ def _interest(
     return _grow(_ONE - 1, _fold(np.cumsum(change), _INTEREST_FOLD))
 
 
-def _funding(start_ms: int, path: Ints) -> np.recarray:
+def _funding(start_ms: int, path: Ints) -> Records:
     """Every eight hours: 0.01 % plus half a percent of the last eight hours' move, within ±0.075 %."""
     every = FUNDING_INTERVAL_MS // MINUTE_MS
     at = np.arange(-start_ms % FUNDING_INTERVAL_MS // MINUTE_MS, path.size, every)

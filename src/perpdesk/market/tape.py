@@ -20,7 +20,7 @@ from perpdesk.domain.instrument import Instrument
 from perpdesk.kernel.records import ABSENT_MS, MINUTE_MS, bar_dt, zeros
 from perpdesk.market import cache as cache_module
 from perpdesk.market import universe as universe_module
-from perpdesk.market.bars import LAYOUT, PRICES, Scale
+from perpdesk.market.bars import LAYOUT, PRICES, Records, Scale
 from perpdesk.market.cache import StoredBars, stored_bars
 from perpdesk.market.columns import names_of
 from perpdesk.market.findings import DataNote, DataWarning, gap_warning, utc_text
@@ -41,7 +41,7 @@ class Tape:
     none, ``open_ms`` is ABSENT_MS and the other fields are 0. ``bar_count`` counts the present ones."""
 
     universe: Universe
-    bars: np.recarray
+    bars: Records
     start_ms: int
     bar_count: int
     warnings: tuple[DataWarning, ...] = ()
@@ -75,7 +75,7 @@ class TapeStream:
         self.warnings = reel.warnings
         self.notes = reel.notes
 
-    def __iter__(self) -> Iterator[tuple[int, np.recarray]]:
+    def __iter__(self) -> Iterator[tuple[int, Records]]:
         buffer = zeros((min(self.steps_per_chunk, self.steps), len(self.universe)), bar_dt)
         for step in range(0, self.steps, self.steps_per_chunk):
             bars = buffer[: min(self.steps_per_chunk, self.steps - step)]
@@ -126,7 +126,9 @@ def stream_tape(
     """
     if steps_per_chunk < 1:
         raise InputError(f"must be at least 1, was {steps_per_chunk}", field="steps_per_chunk")
-    temporary = None if cached else tempfile.TemporaryDirectory(prefix="perpdesk-", ignore_cleanup_errors=True)
+    temporary = (
+        None if cached else tempfile.TemporaryDirectory(prefix="perpdesk-", ignore_cleanup_errors=True)
+    )
     root = cache_module.folder() if temporary is None else Path(temporary.name)
     return TapeStream(
         _reel(paths, symbols, start_ms, end_ms, instruments, root, must_store=True, temporary=temporary),
@@ -317,7 +319,7 @@ class _Reel:
         )
         self._temporary = temporary  # removed when nobody holds the reel any more
 
-    def fill(self, bars: np.recarray, start_ms: int) -> None:
+    def fill(self, bars: Records, start_ms: int) -> None:
         """Write ``bars[T, N]`` from ``start_ms`` on."""
         width = len(self.lanes)
         opaque = bars.view(_OPAQUE, np.ndarray)
@@ -334,7 +336,7 @@ class _Reel:
         for lane in self.lanes:
             lane.views = [part.view().view(bar_dt, np.ndarray) for part in lane.parts]
 
-    def whole(self) -> np.recarray | None:
+    def whole(self) -> Records | None:
         """The tape without copying, where one table is the tape already."""
         if len(self.lanes) != 1 or len(self.lanes[0].parts) != 1:
             return None

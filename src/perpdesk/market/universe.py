@@ -7,13 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-import numpy as np
-
 from perpdesk.domain import units
 from perpdesk.domain.errors import InputError, ScaleError
 from perpdesk.domain.instrument import Instrument
 from perpdesk.kernel.records import BRACKETS_MAX, instrument_dt, zeros
-from perpdesk.market.bars import PRICE_UNITS_MAX, BarsFacts
+from perpdesk.market.bars import PRICE_UNITS_MAX, BarsFacts, Records
 from perpdesk.market.findings import DataWarning
 from perpdesk.market.instruments import instrument_from_data
 
@@ -39,7 +37,7 @@ class Universe:
         except ValueError:
             raise unknown_symbol(symbol, self.symbols) from None
 
-    def records(self, *, maker_ppm: int | None = None, taker_ppm: int | None = None) -> np.recarray:
+    def records(self, *, maker_ppm: int | None = None, taker_ppm: int | None = None) -> Records:
         """instrument_dt per symbol: what the kernel knows of it. Fees default to the instrument's own.
 
         Raises ScaleError if price, quantity and money do not fit into 62 bits, InputError for a tick or
@@ -99,8 +97,8 @@ def build(
             price_max *= 10 ** (price_digits - floor)
         if price_max > PRICE_UNITS_MAX:
             raise ScaleError(
-                f"price {units.plain(units.price_of(price_max, price_digits))} with the {price_digits} decimal "
-                f"places that its bars need is above {PRICE_UNITS_MAX} units",
+                f"price {units.plain(units.price_of(price_max, price_digits))} with the {price_digits} "
+                f"decimal places that its bars need is above {PRICE_UNITS_MAX} units",
                 field=symbol,
             )
         if instrument is None:

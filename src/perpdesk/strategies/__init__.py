@@ -1,6 +1,5 @@
 """The shipped strategies, by the name that ``--strategy`` takes.
 
-base        what a strategy is
 sma_cross   moving-average cross: the tutorial and the benchmark
 score_v2    the multi-factor score, version V2
 """

@@ -12,7 +12,7 @@ from numba import njit
 
 from perpdesk.kernel.book import put_market
 from perpdesk.kernel.records import BUY, SELL, SLOT_EXIT, TAG_SIGNAL, zeros
-from perpdesk.strategies.base import Strategy
+from perpdesk.kernel.strategy import Strategy
 
 WINDOW_MAX = 512  # a power of two, so that the ring needs no division
 

@@ -54,7 +54,9 @@ def _missing(inspector: sa.Inspector) -> Iterable[str]:
             yield f"table {table.name}"
             continue
         there = {column["name"] for column in inspector.get_columns(table.name)}
-        yield from (f"column {table.name}.{column.name}" for column in table.columns if column.name not in there)
+        yield from (
+            f"column {table.name}.{column.name}" for column in table.columns if column.name not in there
+        )
         unique = _unique_columns(inspector, table.name)
         for constraint in table.constraints:
             if isinstance(constraint, (sa.PrimaryKeyConstraint, sa.UniqueConstraint)):
@@ -63,7 +65,8 @@ def _missing(inspector: sa.Inspector) -> Iterable[str]:
                     yield f"the unique key of {table.name} ({', '.join(c.name for c in constraint.columns)})"
     for place in PARTIAL_UNIQUES:
         if place.table.name in tables and not _has_partial(inspector, place):
-            yield f"unique index {place.name} on {place.table.name} ({', '.join(place.columns)}) where {place.where}"
+            columns = ", ".join(place.columns)
+            yield f"unique index {place.name} on {place.table.name} ({columns}) where {place.where}"
 
 
 def _unique_columns(inspector: sa.Inspector, table: str) -> set[frozenset[str]]:
@@ -79,9 +82,12 @@ def _unique_columns(inspector: sa.Inspector, table: str) -> set[frozenset[str]]:
 def _has_partial(inspector: sa.Inspector, place: PartialUnique) -> bool:
     if inspector.dialect.name in ("mysql", "mariadb"):
         columns = {column["name"]: column for column in inspector.get_columns(place.table.name)}
-        computed = columns.get(place.key_column, {}).get("computed")
-        condition = computed["sqltext"] if computed else None
-        is_unique = frozenset((*place.columns, place.key_column)) in _unique_columns(inspector, place.table.name)
+        key = columns.get(place.key_column)
+        computed = None if key is None else key.get("computed")
+        condition = None if computed is None else computed["sqltext"]
+        is_unique = frozenset((*place.columns, place.key_column)) in _unique_columns(
+            inspector, place.table.name
+        )
         return is_unique and _same_condition(condition, place.where)
     for index in inspector.get_indexes(place.table.name):
         same_columns = tuple(index["column_names"]) == place.columns

@@ -14,6 +14,7 @@ from perpdesk.adapters.sqlstore.types import canonical_json
 
 _BUSY_TIMEOUT_MS = 10_000
 _CONNECTIONS = 8
+_POOL_TIMEOUT_S = 60
 # The execution option that says whether a commit must survive a power cut (SQLite only).
 DURABLE = "perpdesk_durable"
 
@@ -37,10 +38,7 @@ async def prepare(connection: AsyncConnection) -> tuple[str, ...]:
     """Settings of the database itself that the books want. Returns a warning for each that it refuses."""
     dialect = connection.dialect.name
     if dialect == "sqlite":
-        raw = await connection.get_raw_connection()
-        cursor = await raw.driver_connection.execute("PRAGMA journal_mode = WAL")
-        (mode,) = await cursor.fetchone()
-        await cursor.close()
+        mode = await connection.run_sync(_write_ahead_log)
         if mode not in ("wal", "memory"):
             return (f"SQLite's journal mode is {mode}, not WAL: readers and the writer wait for each other",)
     elif dialect != "postgresql":
@@ -55,10 +53,17 @@ async def prepare(connection: AsyncConnection) -> tuple[str, ...]:
         fsync = await connection.scalar(sa.text("SHOW fsync"))
         await connection.rollback()
         if fsync != "on":
-            return (
-                "the server's fsync is off: a power cut can lose an intent whose order was already sent",
-            )
+            return ("the server's fsync is off: a power cut can lose an intent whose order was already sent",)
     return ()
+
+
+def _write_ahead_log(connection: sa.Connection) -> str:
+    # On the driver's own connection: SQLAlchemy would begin a transaction, and in one the mode cannot change.
+    cursor = connection.connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    row = cursor.fetchone()
+    cursor.close()
+    return "unknown" if row is None else str(row[0])
 
 
 def _common() -> dict[str, Any]:
@@ -67,7 +72,8 @@ def _common() -> dict[str, Any]:
 
 
 def _server(url: sa.URL) -> AsyncEngine:
-    options: dict[str, Any] = {"pool_size": _CONNECTIONS, "max_overflow": 0, "pool_pre_ping": True, **_common()}
+    options: dict[str, Any] = {"pool_size": _CONNECTIONS, "max_overflow": 0, "pool_timeout": _POOL_TIMEOUT_S}
+    options |= {"pool_pre_ping": True, **_common()}
     # Each statement sees what others have committed: a decision is never made on an old picture.
     options["isolation_level"] = "READ COMMITTED"
     if url.drivername.startswith("postgresql"):
@@ -82,11 +88,11 @@ def _server(url: sa.URL) -> AsyncEngine:
 def _sqlite(url: sa.URL, *, mode: str) -> AsyncEngine:
     read_only = mode == "ro"
     options: dict[str, Any] = _common()
+    options |= {"poolclass": sa.AsyncAdaptedQueuePool, "max_overflow": 0, "pool_timeout": _POOL_TIMEOUT_S}
+    options["pool_size"] = _CONNECTIONS if read_only else 1
     if not urls.is_memory(url):
         path = Path(str(url.database)).absolute().as_uri()
         url = url.set(database=path, query={**url.query, "mode": mode, "uri": "true"})
-        options["poolclass"] = sa.AsyncAdaptedQueuePool
-        options |= {"pool_size": _CONNECTIONS if read_only else 1, "max_overflow": 0, "pool_timeout": 60}
     engine = create_async_engine(url, **options)
     sync = engine.sync_engine
 

@@ -60,7 +60,14 @@ class Control(Session):
         if row is None:
             return None
         kept: Json | bytes = row.state if row.state_bytes is None else bytes(row.state_bytes)
-        return StateRow(**key, state=kept, params_hash=row.params_hash, updated_ms=row.updated_ms)
+        return StateRow(
+            account_id=account_id,
+            strategy=strategy,
+            symbol=symbol,
+            state=kept,
+            params_hash=row.params_hash,
+            updated_ms=row.updated_ms,
+        )
 
 
 def _is(table: sa.Table, key: Mapping[str, Any]) -> list[sa.ColumnElement[bool]]:

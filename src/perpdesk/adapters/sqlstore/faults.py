@@ -42,7 +42,11 @@ def violates(error: exc.IntegrityError, place: PartialUnique) -> bool:
     """Is it this unique index that refused the row? PostgreSQL and MariaDB name it, SQLite its columns."""
     text = str(error.orig)
     columns = ", ".join(f"{place.table.name}.{column}" for column in place.columns)
-    return f'"{place.name}"' in text or f"{place.name}'" in text or text.endswith(f"UNIQUE constraint failed: {columns}")
+    return (
+        f'"{place.name}"' in text
+        or f"{place.name}'" in text
+        or text.endswith(f"UNIQUE constraint failed: {columns}")
+    )
 
 
 def _text(error: BaseException, url: sa.URL) -> str:

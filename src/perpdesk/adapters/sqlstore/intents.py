@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from perpdesk.adapters.sqlstore import faults
 from perpdesk.adapters.sqlstore.rows import checked, typed
 from perpdesk.adapters.sqlstore.schema import ATTEMPT_PLACE, INTENTS
-from perpdesk.adapters.sqlstore.session import Session
+from perpdesk.adapters.sqlstore.session import Session, new_id, savepoint
 from perpdesk.domain.books import (
     INTENT_STEPS,
     PENDING_STATES,
@@ -28,9 +28,8 @@ class Intents(Session):
 
     async def record_intent(self, intent: NewIntent) -> int:
         """Write an intent durably, in state NEW. Returns its id."""
-        async with self._writing(durable=True) as connection:
-            async with connection.begin_nested():
-                return await insert(connection, intent)
+        async with self._writing(durable=True) as connection, savepoint(connection):
+            return await insert(connection, intent)
 
     async def mark_intent(
         self,
@@ -55,7 +54,9 @@ class Intents(Session):
         async with self._writing(durable=state is IntentState.SENT) as connection:
             if (await connection.execute(change)).rowcount == 1:
                 return True
-            found = await connection.scalar(sa.select(INTENTS.c.state).where(INTENTS.c.client_id == client_id))
+            found = await connection.scalar(
+                sa.select(INTENTS.c.state).where(INTENTS.c.client_id == client_id)
+            )
         if found == state.value:
             return False
         if found is None:
@@ -98,4 +99,4 @@ async def insert(connection: AsyncConnection, intent: NewIntent) -> int:
                 f"an earlier attempt of {intent.leg} of position {intent.position_id} is not proven dead"
             ) from None
         raise
-    return int(added.inserted_primary_key[0])
+    return new_id(added)

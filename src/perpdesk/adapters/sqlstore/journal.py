@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perpdesk.adapters.sqlstore.rows import checked
 from perpdesk.adapters.sqlstore.schema import JOURNAL, JOURNAL_HEAD
@@ -49,26 +50,26 @@ class Journal(Session):
             await connection.execute(JOURNAL.insert(), rows)
             await connection.execute(JOURNAL_HEAD.update().values(seq=seq, hash=prev))
 
-    async def verify_journal(self) -> JournalCheck:
-        """Read the whole journal and check every seal, in constant memory."""
-        seq, prev = 0, GENESIS_HASH
-        async with self._reading() as connection:
-            head = (await connection.execute(sa.select(JOURNAL_HEAD))).one_or_none()
-            while True:
-                chunk = sa.select(JOURNAL).where(JOURNAL.c.seq > seq).order_by(JOURNAL.c.seq).limit(_CHUNK)
-                rows = (await connection.execute(chunk)).all()
-                for row in rows:
-                    problem = _problem_of(row, seq + 1, prev)
-                    if problem is not None:
-                        return JournalCheck(rows=seq, head_hash=prev, broken_seq=seq + 1, problem=problem)
-                    seq, prev = row.seq, row.hash
-                if len(rows) < _CHUNK:
-                    break
-        if head is None or (head.seq, head.hash) != (seq, prev):
-            written = "no rows" if head is None else f"{head.seq} rows, the last sealed {head.hash[:12]}…"
-            problem = f"the head says {written}; found {seq} rows, the last sealed {prev[:12]}…: the end was cut"
-            return JournalCheck(rows=seq, head_hash=prev, broken_seq=seq + 1, problem=problem)
-        return JournalCheck(rows=seq, head_hash=prev)
+
+async def verify(connection: AsyncConnection) -> JournalCheck:
+    """Read the whole journal and check every seal. The connection must see one picture throughout."""
+    seq, prev = 0, GENESIS_HASH
+    head = (await connection.execute(sa.select(JOURNAL_HEAD))).one_or_none()
+    while True:
+        chunk = sa.select(JOURNAL).where(JOURNAL.c.seq > seq).order_by(JOURNAL.c.seq).limit(_CHUNK)
+        rows = (await connection.execute(chunk)).all()
+        for row in rows:
+            problem = _problem_of(row, seq + 1, prev)
+            if problem is not None:
+                return JournalCheck(rows=seq, head_hash=prev, broken_seq=seq + 1, problem=problem)
+            seq, prev = row.seq, row.hash
+        if len(rows) < _CHUNK:
+            break
+    if head is None or (head.seq, head.hash) != (seq, prev):
+        said = "is missing" if head is None else f"says {head.seq} rows, sealed {head.hash[:12]}"
+        problem = f"the head {said}; found are {seq} rows, sealed {prev[:12]}: the end is not as written"
+        return JournalCheck(rows=seq, head_hash=prev, broken_seq=seq + 1, problem=problem)
+    return JournalCheck(rows=seq, head_hash=prev)
 
 
 def _problem_of(row: Any, seq: int, prev: str) -> str | None:

@@ -14,6 +14,7 @@ from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 
 from perpdesk.adapters.sqlstore import check, connect, faults, urls
+from perpdesk.adapters.sqlstore.migrations import HEAD
 from perpdesk.domain.errors import InputError
 
 _FOLDER = Path(__file__).parent / "migrations"
@@ -37,7 +38,7 @@ def upgrade(url: str) -> str:
         raise InputError(f"the folder of {parsed.database} does not exist: create it", field="--database")
     with ThreadPoolExecutor(1, "perpdesk-db-upgrade") as thread:
         thread.submit(_upgrade, parsed).result()
-    return check.HEAD
+    return HEAD
 
 
 def _upgrade(url: sa.URL) -> None:

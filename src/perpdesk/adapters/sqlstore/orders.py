@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perpdesk.adapters.sqlstore.rows import checked, typed
 from perpdesk.adapters.sqlstore.schema import FILLS, ORDERS
-from perpdesk.adapters.sqlstore.session import Session
+from perpdesk.adapters.sqlstore.session import Session, savepoint
 from perpdesk.domain.books import BooksContradiction, FillQuery, FillRow, OrderRow
 
 # What makes a fill the same fill: all but how we heard of it and whose we think it is.
@@ -28,7 +28,7 @@ class Orders(Session):
             known = await _traded(connection, order)
             if known is None:
                 try:
-                    async with connection.begin_nested():
+                    async with savepoint(connection):
                         await connection.execute(ORDERS.insert(), values)
                     return True
                 except IntegrityError:
@@ -46,7 +46,7 @@ class Orders(Session):
         values = checked(FILLS, fill)
         async with self._writing() as connection:
             try:
-                async with connection.begin_nested():
+                async with savepoint(connection):
                     await connection.execute(FILLS.insert(), values)
                 return True
             except IntegrityError:
@@ -56,9 +56,9 @@ class Orders(Session):
         for fact in _FILL_FACTS:
             if getattr(known, fact) != getattr(fill, fact):
                 raise BooksContradiction(
-                    f"trade {fill.trade_id} of {fill.symbol} on account {fill.account_id} is written down with "
-                    f"{fact} {getattr(known, fact)} and now reported with {getattr(fill, fact)}: compare it "
-                    "with the exchange"
+                    f"trade {fill.trade_id} of {fill.symbol} on account {fill.account_id} is written down "
+                    f"with {fact} {getattr(known, fact)} and now reported with {getattr(fill, fact)}: "
+                    "compare it with the exchange"
                 )
         return False
 

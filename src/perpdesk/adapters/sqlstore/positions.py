@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from perpdesk.adapters.sqlstore import faults, intents
 from perpdesk.adapters.sqlstore.rows import checked, typed
 from perpdesk.adapters.sqlstore.schema import OI_PLACE, POSITION_PLACE, POSITIONS
-from perpdesk.adapters.sqlstore.session import Session
+from perpdesk.adapters.sqlstore.session import Session, new_id
 from perpdesk.domain.books import (
     LIVE_STATUSES,
     POSITION_STEPS,
@@ -40,14 +40,16 @@ class Positions(Session):
     async def open_position(self, position: NewPosition, intent: NewIntent | None) -> int:
         """Write a position and the intent of its entry, together and durably. Returns the position's id."""
         if position.status not in LIVE_STATUSES:
-            raise InputError(f"must be live at birth, was {position.status}", field="futures_positions.status")
+            raise InputError(
+                f"must be live at birth, was {position.status}", field="futures_positions.status"
+            )
         zero = dict.fromkeys((*_MONEY, "net_pnl"), Decimal(0))
         values = checked(POSITIONS, position) | zero | {"updated_ms": position.created_ms}
         async with self._writing(durable=True) as connection:
             try:
                 async with connection.begin_nested():
                     added = await connection.execute(POSITIONS.insert(), values)
-                    position_id = int(added.inserted_primary_key[0])
+                    position_id = new_id(added)
                     if intent is not None:
                         owned = intents.with_position(intent, position_id)
                         await intents.insert(connection, owned)
@@ -122,7 +124,7 @@ class Positions(Session):
     async def _step(
         self, position_id: int, ms: int, changes: Mapping[str, Any], target: PositionStatus | None
     ) -> None:
-        values = checked(POSITIONS, _with_net(changes)) | {"updated_ms": ms}
+        values = checked(POSITIONS, {**_with_net(changes), "updated_ms": ms})
         sources = LIVE_STATUSES if target is None else _sources(target)
         change = (
             POSITIONS.update()
@@ -135,7 +137,8 @@ class Positions(Session):
 
 
 def _given(end: PositionEnd) -> dict[str, Any]:
-    return {field: getattr(end, field) for field in end.__struct_fields__}
+    given = {field: getattr(end, field) for field in end.__struct_fields__}
+    return given if end.exit_hits is not None else {k: v for k, v in given.items() if k != "exit_hits"}
 
 
 def _sources(target: PositionStatus) -> Sequence[PositionStatus]:

@@ -27,11 +27,15 @@ class Reports(Session):
         *,
         by_day: bool = False,
     ) -> list[VersionTotals]:
-        """Totals of positions finished within [from_ms, until_ms), by version and, if asked, day of closing."""
+        """Totals of positions finished within [from_ms, until_ms), by version and, if asked, day of close."""
         table = POSITIONS.c
         finished = (PositionStatus.CLOSED.value, PositionStatus.LIQUIDATED.value)
         select = sa.select(
-            table.signal_version, table.status, table.open_ms, table.close_ms, *(table[name] for name in _MONEY)
+            table.signal_version,
+            table.status,
+            table.open_ms,
+            table.close_ms,
+            *(table[name] for name in _MONEY),
         ).where(table.status.in_(finished), table.open_ms.is_not(None))
         if account_id is not None:
             select = select.where(table.account_id == account_id)

@@ -1,4 +1,4 @@
-"""Between the words of ``domain.books`` and the columns: every value checked on the way in, typed on the way out.
+"""Between the words of ``domain.books`` and the columns: values are checked going in, typed coming out.
 
 Databases differ in what they let pass (SQLite takes any text into a VARCHAR(30), MariaDB cuts decimals with a
 mere note), so the checks are here, where the error can name the column.
@@ -40,8 +40,8 @@ def checked(table: sa.Table, row: msgspec.Struct | Mapping[str, Any]) -> dict[st
 
 def typed(kind: type[RowType], row: sa.Row[Any]) -> RowType:
     """A database row as the struct whose fields are its columns' keys."""
-    wanted = kind.__struct_fields__
-    return msgspec.convert({key: value for key, value in row._mapping.items() if key in wanted}, kind)
+    values = row._mapping
+    return msgspec.convert({field: values[field] for field in kind.__struct_fields__}, kind)
 
 
 def _problem_of(column: sa.Column[Any], value: Any) -> str | None:
@@ -75,8 +75,10 @@ def _text_problem(value: Any, length: int | None) -> str | None:
         return f"must be text, was {type(value).__name__} {value!r}"
     if length is not None and len(value) > length:
         return f"must have at most {length} characters, was {value!r}"
-    if "\x00" in value or not value.isprintable():
+    if length is not None and not value.isprintable():
         return f"must be printable text, was {value!r}"
+    if "\x00" in value or any("\ud800" <= sign <= "\udfff" for sign in value):
+        return "must not contain NUL or half characters"
     return None
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from perpdesk.adapters.sqlstore.rows import checked, typed
 from perpdesk.adapters.sqlstore.schema import PARAMS, RUNS, VERSIONS
-from perpdesk.adapters.sqlstore.session import Session, savepoint
+from perpdesk.adapters.sqlstore.session import Session, new_id, savepoint
 from perpdesk.domain.books import SIMULATED_ACCOUNTS, NewRun, RunRow, StepRefused, StrategyVersion
 from perpdesk.domain.errors import InputError
 
@@ -59,11 +59,11 @@ class Runs(Session):
                         raise
 
     async def start_run(self, run: NewRun) -> RunRow:
-        """Write the start of a run. Without an account it gets a wallet of its own (see SIMULATED_ACCOUNTS)."""
+        """Write the start of a run. Without an account it gets one of its own (SIMULATED_ACCOUNTS + id)."""
         values = checked(RUNS, {"account_id": 0} | _without_none(run))
         async with self._writing() as connection:
             added = await connection.execute(RUNS.insert(), values)
-            run_id = int(added.inserted_primary_key[0])
+            run_id = new_id(added)
             if run.account_id is None:
                 own = RUNS.update().where(RUNS.c.id == run_id).values(account_id=SIMULATED_ACCOUNTS + run_id)
                 await connection.execute(own)

@@ -20,14 +20,20 @@ NAMES = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s",
     "pk": "pk_%(table_name)s",
 }
-# Binary collation: symbols, versions and client ids that differ in case are different everywhere.
-MYSQL = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
 
 METADATA = sa.MetaData(naming_convention=NAMES)
 
 
 def _table(name: str, *parts: sa.schema.SchemaItem) -> sa.Table:
-    return sa.Table(name, METADATA, *parts, **MYSQL)
+    # Binary collation: symbols, versions and client ids that differ in case are different everywhere.
+    return sa.Table(
+        name,
+        METADATA,
+        *parts,
+        mysql_engine="InnoDB",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+    )
 
 
 def _one_of(column: str, *values: str) -> CheckConstraint:

@@ -10,7 +10,10 @@ from abc import ABC, abstractmethod
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from perpdesk.domain.errors import InternalError
 
 
 class Session(ABC):
@@ -23,6 +26,14 @@ class Session(ABC):
     @abstractmethod
     def _reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection that sees one consistent picture of what is committed (or written by this unit)."""
+
+
+def new_id(added: sa.CursorResult[Any]) -> int:
+    """The id that the database gave to an inserted row."""
+    key = added.inserted_primary_key
+    if key is None:
+        raise InternalError("the database gave no id to an inserted row")
+    return int(key[0])
 
 
 def savepoint(connection: AsyncConnection) -> AbstractAsyncContextManager[Any]:

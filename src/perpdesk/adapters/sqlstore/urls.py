@@ -21,7 +21,7 @@ _FORMS = (
 
 
 def parse(url: str) -> sa.URL:
-    """The URL with our driver in it. Raises InputError, which never shows the URL: a password may be in it."""
+    """The URL with our driver in it. Raises InputError, which does not show it: it may hold a password."""
     try:
         parsed = sa.make_url(url)
     except (ArgumentError, ValueError):

@@ -11,7 +11,7 @@ from numba import njit
 from perpdesk.kernel.guard import q9
 from perpdesk.kernel.intervals import HOUR_MS, push
 from perpdesk.kernel.records import MINUTE_MS
-from perpdesk.strategies.base import Strategy
+from perpdesk.kernel.strategy import Strategy
 from perpdesk.strategies.score_v2.params import TIMEOUTS_MAX, params_dt
 from perpdesk.strategies.score_v2.scorer import OK, SCORE_MAX, STALE_BARS, decide, sound
 from perpdesk.strategies.score_v2.state import INTERVALS_MS, rescore, state_dt, take_closed
