@@ -50,7 +50,7 @@ def sold(price):
 
 @njit
 def exit_in_bar(open_, high, low, close, stop, arm, peak):
-    """Walk open → nearer extreme → other extreme → close; (price of the exit or 0, peak or 0 if not armed)."""
+    """Walk open → nearer extreme → other extreme → close; (exit price or 0, peak or 0 if not armed)."""
     if open_ <= stop:
         return open_, peak
     low_first = open_ - low < high - open_ or (open_ - low == high - open_ and close >= open_)

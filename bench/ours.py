@@ -27,6 +27,7 @@ from peers.work import (
     STOP_FRACTION,
     TIMEOUT_MINUTES,
 )
+
 from perpdesk.config import Config, loads, records
 from perpdesk.kernel.records import DAY_MS, funding_dt, zeros
 from perpdesk.kernel.replay import Replay, new_books, new_mind
@@ -39,7 +40,7 @@ CHUNK_STEPS = 1_440
 
 
 def config_of(work: str) -> Config:
-    """The work's numbers as perpdesk's configuration. 
+    """The work's numbers as perpdesk's configuration.
 
     The daily breaker and the limit to a share of the bar's volume are off: no peer has them.
     """
@@ -74,7 +75,9 @@ def replay_of(work: str, universe: Universe, funding: np.recarray) -> Replay:
     maker_ppm, taker_ppm = records.fees_ppm(config)
     instruments = universe.records(maker_ppm=maker_ppm, taker_ppm=taker_ppm)
     books = new_books(records.account_record(config), sleeve.limits, instruments, sleeve.strategy.slots)
-    replay = Replay(new_mind(sleeve.strategy, sleeve.params, sleeve.guard, len(universe)), books, funding=funding)
+    replay = Replay(
+        new_mind(sleeve.strategy, sleeve.params, sleeve.guard, len(universe)), books, funding=funding
+    )
     replay.compile()
     return replay
 

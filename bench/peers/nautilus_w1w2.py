@@ -76,7 +76,9 @@ class SmaCross(Strategy):
     def on_start(self) -> None:
         for bar_type in self.bar_types:
             mind = Mind(
-                self.cache.instrument(bar_type.instrument_id), SimpleMovingAverage(FAST), SimpleMovingAverage(SLOW)
+                self.cache.instrument(bar_type.instrument_id),
+                SimpleMovingAverage(FAST),
+                SimpleMovingAverage(SLOW),
             )
             self.minds[bar_type.instrument_id] = mind
             self.register_indicator_for_bars(bar_type, mind.fast)

@@ -102,7 +102,11 @@ def next_order(c, counts, open_, high, low, up, down, entry, peak, entered, time
                 counts[0] += 1
                 counts[1] = s + 1
                 return s, nb.order_nb(
-                    NOTIONAL / first, first, fees=FEE_FRACTION, slippage=SLIPPAGE_FRACTION, direction=Direction.LongOnly
+                    NOTIONAL / first,
+                    first,
+                    fees=FEE_FRACTION,
+                    slippage=SLIPPAGE_FRACTION,
+                    direction=Direction.LongOnly,
                 )
             continue
         stop = entry[s] * (1.0 - STOP_FRACTION)
@@ -160,7 +164,10 @@ def prepare(work: str, folder: Path, days: int) -> Prepared:
     index = pd.to_datetime(next(iter(market.values())).open_ms, unit="ms")
     frames = [
         pd.DataFrame(
-            np.stack([getattr(columns, name) for columns in market.values()], axis=1), index, list(market), copy=False
+            np.stack([getattr(columns, name) for columns in market.values()], axis=1),
+            index,
+            list(market),
+            copy=False,
         )
         for name in ("open", "high", "low", "close")
     ]

@@ -51,7 +51,7 @@ def write_parquet(path: Path, rows: Sequence[Row], **extra: object) -> Path:
     names = ("open_time", "open", "high", "low", "close", "volume")
     columns = {name: [row[i] for row in rows] for i, name in enumerate(names)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table({**columns, **extra}), path, row_group_size=3)
+    pq.write_table(pa.table({**columns, **extra}), path, row_group_size=max(3, len(rows) // 3))
     return path
 
 

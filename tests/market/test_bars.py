@@ -124,7 +124,7 @@ RULES: list[tuple[str, int, Callable[[list[Row]], list[Row]]]] = [
     ("finite", 5, break_row(volume=INF)),
     ("volume", 5, break_row(volume=-0.5)),
     ("volume", 5, break_row(volume=1e17)),
-    ("price_scale", 5, break_row(high=100.123456789)),
+    ("price_scale", 5, break_row(low=98.123456789)),
     ("price_scale", 5, break_row(high=1e9)),
     ("duplicate", 5, break_row(open_time=START_MS + 3 * MINUTE_MS)),
     ("time_order", 5, break_row(open_time=START_MS + 1 * MINUTE_MS)),
@@ -148,14 +148,11 @@ def test_a_row_that_breaks_a_rule_is_named(
     assert (caught.value.file, caught.value.row, caught.value.rule) == (str(path), row, rule)
 
 
-@pytest.mark.parametrize(("rule", "row", "change"), RULES)
+# Without the rules that every row breaks, and those on the unit of time, which is judged per batch.
+@pytest.mark.parametrize(("rule", "row", "change"), [one for one in RULES if one[0] != "time" and one[1] == 5])
 def test_the_first_bad_row_is_found_deep_in_a_file(
     tmp_path: Path, rule: str, row: int, change: Callable[[list[Row]], list[Row]]
 ) -> None:
-    if rule == "time":
-        pytest.skip("the unit of time is judged per batch")
-    if row != 5:
-        pytest.skip("breaks every row")
     before = 16_384 * 2 + 7
     rows = minutes(before) + [(r[0] + before * MINUTE_MS, *r[1:]) for r in change(minutes(8))]
     with pytest.raises(DataError) as caught:

@@ -25,10 +25,14 @@ class SmaCross(IStrategy):
 
     def populate_entry_trend(self, dataframe, metadata):
         known = dataframe.index > SLOW
-        dataframe.loc[known & dataframe["above"] & ~dataframe["above"].shift(1, fill_value=False), "enter_long"] = 1
+        dataframe.loc[
+            known & dataframe["above"] & ~dataframe["above"].shift(1, fill_value=False), "enter_long"
+        ] = 1
         return dataframe
 
     def populate_exit_trend(self, dataframe, metadata):
         known = dataframe.index > SLOW
-        dataframe.loc[known & ~dataframe["above"] & dataframe["above"].shift(1, fill_value=False), "exit_long"] = 1
+        dataframe.loc[
+            known & ~dataframe["above"] & dataframe["above"].shift(1, fill_value=False), "exit_long"
+        ] = 1
         return dataframe

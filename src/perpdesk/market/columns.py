@@ -86,7 +86,7 @@ def batches(source: Source, layout: Layout) -> Iterator[Batch]:
 
 
 @contextmanager
-def _readable(source: Source) -> Iterator[None]:
+def _readable(source: Source, has_header: bool = False) -> Iterator[None]:
     try:
         yield
     except (
@@ -99,12 +99,9 @@ def _readable(source: Source) -> Iterator[None]:
     ) as error:
         text = " ".join(str(error).split())[:300]
         found = re.search(r"Row #(\d+)", text)
-        raise DataError(
-            f"cannot be read: {text}",
-            file=source,
-            rule="readable",
-            row=int(found[1]) if found else None,
-        ) from error
+        # Arrow counts a CSV's lines
+        row = None if found is None else int(found[1]) - int(has_header)
+        raise DataError(f"cannot be read: {text}", file=source, rule="readable", row=row) from error
 
 
 def _wanted(source: Source, found: list[str], layout: Layout) -> dict[str, str]:
@@ -161,16 +158,17 @@ def _csv(source: Source, names: Mapping[str, str], layout: Layout) -> Iterator[p
     with _open(source) as stream:
         found, has_header = _csv_names(source, stream, layout)
         stream.seek(0)
-        yield from pyarrow.csv.open_csv(
-            stream,
-            read_options=pyarrow.csv.ReadOptions(
-                block_size=_CSV_BLOCK, column_names=found, skip_rows=int(has_header), use_threads=False
-            ),
-            convert_options=pyarrow.csv.ConvertOptions(
-                include_columns=list(names.values()),
-                column_types={theirs: arrow[kinds[ours]] for ours, theirs in names.items()},
-            ),
-        )
+        with _readable(source, has_header):
+            yield from pyarrow.csv.open_csv(
+                stream,
+                read_options=pyarrow.csv.ReadOptions(
+                    block_size=_CSV_BLOCK, column_names=found, skip_rows=int(has_header), use_threads=False
+                ),
+                convert_options=pyarrow.csv.ConvertOptions(
+                    include_columns=list(names.values()),
+                    column_types={theirs: arrow[kinds[ours]] for ours, theirs in names.items()},
+                ),
+            )
 
 
 def _batch(source: Source, row: int, rows: pa.RecordBatch, names: Mapping[str, str], layout: Layout) -> Batch:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from perpdesk.adapters.sqlstore import urls
 from perpdesk.adapters.sqlstore.types import canonical_json
 
-_BUSY_TIMEOUT_MS = 10_000
+_BUSY_TIMEOUT_S = 10
 _CONNECTIONS = 8
 _POOL_TIMEOUT_S = 60
 # The execution option that says whether a commit must survive a power cut (SQLite only).
@@ -92,7 +92,8 @@ def _sqlite(url: sa.URL, *, mode: str) -> AsyncEngine:
     options["pool_size"] = _CONNECTIONS if read_only else 1
     if not urls.is_memory(url):
         path = Path(str(url.database)).absolute().as_uri()
-        url = url.set(database=path, query={**url.query, "mode": mode, "uri": "true"})
+        query = {"timeout": str(_BUSY_TIMEOUT_S), **url.query, "mode": mode, "uri": "true"}
+        url = url.set(database=path, query=query)
     engine = create_async_engine(url, **options)
     sync = engine.sync_engine
 
@@ -101,7 +102,6 @@ def _sqlite(url: sa.URL, *, mode: str) -> AsyncEngine:
         # Transactions are ours (see begin), not the driver's.
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
         cursor.execute("PRAGMA foreign_keys = ON")
         if read_only:
             cursor.execute("PRAGMA query_only = ON")

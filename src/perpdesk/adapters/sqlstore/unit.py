@@ -23,7 +23,7 @@ from perpdesk.domain.errors import InternalError, PerpdeskError
 
 
 class SqlBooks(Positions, Intents, Orders, Runs, Control, Journal, Reports):
-    """Everything that can be written and read: the methods of ``ports.Books``."""
+    """Everything that can be written and read: the methods of ``ports.StoreBooks``."""
 
 
 class SqlUnit(SqlBooks):
