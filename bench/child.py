@@ -6,6 +6,7 @@ import json
 import queue
 import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,8 @@ class Child:
     def stop(self) -> None:
         """End the process: by closing its input, else by force."""
         assert self._process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):  # it has ended already
             self._process.stdin.close()
-        except BrokenPipeError:
-            pass  # it has ended already
         try:
             self._process.wait(timeout=20)
         except subprocess.TimeoutExpired:

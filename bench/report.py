@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -16,6 +17,8 @@ TITLES = {
 def print_report(result: dict[str, Any]) -> None:
     """Print everything that was measured, and what was left out."""
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=100)
     machine = result["machine"]
     console.print(f"{machine['processor']}, {machine['cpus']} cores, Python {machine['python']}")
     for work, one in result["works"].items():
@@ -34,31 +37,32 @@ def speed(bars_per_second: float) -> str:
 def work_table(work: str, one: dict[str, Any]) -> Table:
     """One line per contestant."""
     title = f"{TITLES[work]} · {one['symbols']} × {one['days']} days of 1-minute bars, in memory"
-    table = Table(title=title, title_justify="left")
-    for head in ("", "version"):
-        table.add_column(head)
-    for head in ("bars/s", "ours is", "seconds", "runs", "days", "fills", "bare loop's", "peak RSS"):
+    table = Table(title=title, title_justify="left", caption_justify="left", box=SIMPLE)
+    table.add_column()
+    for head in ("bars/s", "ours is", "seconds", "days", "fills", "bare loop's", "peak MiB"):
         table.add_column(head, justify="right")
     for row in one["rows"]:
         ratio = row["ours_times_faster"]
         table.add_row(
-            row["peer"],
-            row["version"],
+            f"{row['peer']} {row['version']}",
             speed(row["bars_per_second"]),
             "" if ratio is None else f"{ratio:,.2f}×" if ratio < 10 else f"{ratio:,.0f}×",
             f"{row['seconds']:.4f}",
-            str(row["runs"]),
             str(row["days"]),
             f"{row['fills']:,}",
             f"{row['fills_bare']:,}",
-            f"{row['peak_rss_mib']:,.0f} MiB",
+            f"{row['peak_rss_mib']:,.0f}",
         )
+    runs = ", ".join(str(count) for count in sorted({row["runs"] for row in one["rows"]}))
+    table.caption = f"medians of {runs} interleaved runs; ours is so many times as fast"
     return table
 
 
 def facts_table(facts: dict[str, Any]) -> Table:
     """What else is to be known of perpdesk."""
-    table = Table(title="perpdesk, each in a fresh process", title_justify="left", show_header=False)
+    table = Table(
+        title="perpdesk, each in a fresh process", title_justify="left", show_header=False, box=SIMPLE
+    )
     table.add_column()
     table.add_column(justify="right")
     table.add_row("compilation, nothing cached", f"{facts['compile_cold_seconds']:.2f} s")

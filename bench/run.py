@@ -92,6 +92,11 @@ def main() -> int:
         "facts": facts(folders, options.full),
         "skipped": skipped,
     }
+    for work in WORKS:
+        for one in result["works"][work]["rows"]:
+            if one["peer"] == OURS.name and one["fills"] != one["fills_bare"]:
+                counts = f"{one['fills']} fills, the bare loop {one['fills_bare']}"
+                say(f"{work}: not the same work: perpdesk made {counts}")
     (HOME / "result.json").write_text(json.dumps(result, indent=2) + "\n")
     if options.json:
         print(json.dumps(result))

@@ -71,7 +71,9 @@ class Market:
             yield self.from_ms + at * MINUTE_MS, self.bars[at : at + _CHUNK_STEPS]
 
 
-def cut(tape: Tape, from_ms: int | None, funding: np.recarray, funding_known: bool, notes: Iterable[str]) -> Market:
+def cut(
+    tape: Tape, from_ms: int | None, funding: np.recarray, funding_known: bool, notes: Iterable[str]
+) -> Market:
     """Split a tape at from_ms into warm-up and run. Raises InputError if nothing is left to run on."""
     start = tape.start_ms if from_ms is None else max(from_ms, tape.start_ms)
     at = -(-(start - tape.start_ms) // MINUTE_MS)
@@ -151,11 +153,17 @@ def backtest(
     """Run one strategy through the compiled loop. Returns the result, the final books and the fills."""
     sleeves = sleeves_of(loaded, strategies)
     if len(sleeves) != 1:
-        raise InputError("a backtest runs one strategy: name one, or use paper for several", field="--strategy")
+        raise InputError(
+            "a backtest runs one strategy: name one, or use paper for several", field="--strategy"
+        )
     setup = set_up(loaded, sleeves, market)
     replay = Replay(setup.minds[0], setup.books, skip=skip, funding=market.funding)
     seconds = 0.0
-    step = len(market.bars) if len(market.bars) <= 8 * _CHUNK_STEPS else max(_CHUNK_STEPS, len(market.bars) // 50)
+    step = (
+        len(market.bars)
+        if len(market.bars) <= 8 * _CHUNK_STEPS
+        else max(_CHUNK_STEPS, len(market.bars) // 50)
+    )
     replay.compile()  # outside the clock
     for at in range(0, len(market.bars), step):
         began = time.perf_counter()
@@ -303,8 +311,8 @@ async def paper(
             )
 
         one = desk(
-            loaded, strategies, market, recorder=records_of, switch=trading_switch(store, account_id), speed=speed,
-            seed=run.id, account_id=account_id,
+            loaded, strategies, market, recorder=records_of, switch=trading_switch(store, account_id),
+            speed=speed, seed=run.id, account_id=account_id,
         )  # fmt: skip
         one.on_step = progress
         await one.run()
@@ -337,7 +345,13 @@ def _as_json(record: np.recarray) -> dict[str, object]:
 
 
 def _result(
-    mode: str, loaded: Loaded, setup: Setup, market: Market, fills: np.recarray, seconds: float, bars: int | None = None
+    mode: str,
+    loaded: Loaded,
+    setup: Setup,
+    market: Market,
+    fills: np.recarray,
+    seconds: float,
+    bars: int | None = None,
 ) -> RunResult:
     return summarise(
         mode=mode,
@@ -353,4 +367,3 @@ def _result(
         to_ms=market.to_ms,
         notes=market.notes,
     )
-

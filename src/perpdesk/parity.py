@@ -1,4 +1,4 @@
-"""Engine against compiled replay: the same fills, account and positions to the last bit, or where they part."""
+"""Engine against compiled replay: equal to the last bit, or where they part."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class Difference:
     context: str = ""
 
     def __str__(self) -> str:
-        return f"{self.where} {self.index}: {self.field} is {self.replay} in replay, {self.engine} in the engine {self.context}"
+        values = f"{self.replay} in replay, {self.engine} in the engine"
+        return f"{self.where} {self.index}: {self.field} is {values} {self.context}"
 
 
 @dataclass(frozen=True)

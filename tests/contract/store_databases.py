@@ -1,7 +1,7 @@
 """The three databases that the store's contract is tested on, each thrown away afterwards.
 
-PostgreSQL and MariaDB are looked for where PERPDESK_TEST_POSTGRESQL and PERPDESK_TEST_MARIADB say, else on this
-machine with the usual ports. What does not answer is skipped; with PERPDESK_REQUIRE_SERVICES=1 it fails.
+PostgreSQL and MariaDB are looked for where PERPDESK_TEST_POSTGRESQL and PERPDESK_TEST_MARIADB say, else on
+this machine at the usual ports. What does not answer is skipped; with PERPDESK_REQUIRE_SERVICES=1 it fails.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from perpdesk.adapters.sqlstore import SqlStore, upgrade
-from perpdesk.adapters.sqlstore.schema import JOURNAL_HEAD, METADATA
+from perpdesk.adapters.sqlstore.schema import METADATA
 
 SERVERS = {
     "postgresql": "postgresql://postgres@127.0.0.1:5432/test",
@@ -59,7 +59,9 @@ def run_apart(work: Coroutine[Any, Any, Result]) -> Result:
 
 async def _execute(url: str, statements: tuple[str, ...]) -> list[Any]:
     parsed = sa.make_url(url)
-    engine = create_async_engine(parsed.set(drivername=DRIVERS[parsed.drivername]), isolation_level="AUTOCOMMIT")
+    engine = create_async_engine(
+        parsed.set(drivername=DRIVERS[parsed.drivername]), isolation_level="AUTOCOMMIT"
+    )
     rows: list[Any] = []
     try:
         async with engine.connect() as connection:
@@ -132,10 +134,12 @@ def database(kind: str, upgraded_once: Callable[[str], Database], tmp_path: Path
         own = tmp_path / "books.db"
         shutil.copy(str(sa.make_url(shared.url).database), own)
         return Database(kind, f"sqlite:///{own}")
-    tables = [table.name for table in reversed(METADATA.sorted_tables) if table is not JOURNAL_HEAD]
+    tables = [table.name for table in reversed(METADATA.sorted_tables)]
     shared.execute(
+        "BEGIN",
         *(f"DELETE FROM {table}" for table in tables),
-        f"UPDATE journal_head SET seq = 0, hash = '{'0' * 64}'",
+        f"INSERT INTO journal_head (id, seq, hash) VALUES (1, 0, '{'0' * 64}')",
+        "COMMIT",
     )
     return shared
 

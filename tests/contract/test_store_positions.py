@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from itertools import product
 
 import pytest
+from tests.contract.store_databases import Database
+from tests.contract.store_rows import ACCOUNT, T0, end, ready
 
 from perpdesk.adapters.sqlstore import SqlStore
 from perpdesk.domain.books import (
@@ -19,8 +22,6 @@ from perpdesk.domain.books import (
 from perpdesk.domain.errors import InputError
 from perpdesk.domain.order import PositionSide
 from perpdesk.domain.position import PositionStatus
-from tests.contract.store_databases import Database
-from tests.contract.store_rows import ACCOUNT, T0, end, ready
 
 FINAL = [status for status in PositionStatus if not status.is_live]
 
@@ -53,8 +54,7 @@ async def test_of_fifty_openers_one_gets_the_place(database: Database) -> None:
         async def one(store: SqlStore) -> bool:
             try:
                 await store.open_position(rows.position(), rows.intent())
-            except PositionExists as refused:
-                assert "BTCUSDT" in str(refused)
+            except PositionExists:
                 return False
             return True
 
@@ -86,70 +86,70 @@ async def test_versions_sides_symbols_and_accounts_have_places_of_their_own(stor
     assert len(await store.live_positions(ACCOUNT, "BTCUSDT", PositionSide.LONG, "v3")) == 1
 
 
-@pytest.mark.parametrize("status", LIVE_STATUSES)
-async def test_every_live_status_holds_the_place(store: SqlStore, status: PositionStatus) -> None:
+async def test_every_live_status_holds_the_place(store: SqlStore) -> None:
+    """Closing, too: it is still on the exchange."""
     rows = await ready(store)
     position_id = await store.open_position(rows.position(), rows.intent())
-    await store.update_position(position_id, T0 + 1, status=status)
-    with pytest.raises(PositionExists):
-        await store.open_position(rows.position(), rows.intent())
-    assert [row.status for row in await store.live_positions(ACCOUNT)] == [status]
+    for status in LIVE_STATUSES:
+        await store.update_position(position_id, T0 + 1, status=status)
+        with pytest.raises(
+            PositionExists, match="v2 already has a live LONG position on BTCUSDT"
+        ):
+            await store.open_position(rows.position(), rows.intent())
+        assert [row.status for row in await store.live_positions(ACCOUNT)] == [status]
 
 
-@pytest.mark.parametrize("status", FINAL)
-async def test_a_finished_position_frees_the_place(store: SqlStore, status: PositionStatus) -> None:
+async def test_a_finished_position_frees_the_place(store: SqlStore) -> None:
     rows = await ready(store)
-    for _ in range(3):
+    for status in FINAL * 2:
         position_id = await store.open_position(rows.position(), rows.intent())
         await store.close_position(position_id, T0 + 9, end(status=status))
     assert await store.live_positions(ACCOUNT) == []
-    assert len(await store.positions(PositionQuery(account_id=ACCOUNT, statuses=(status,)))) == 3
+    for status in FINAL:
+        assert len(await store.positions(PositionQuery(account_id=ACCOUNT, statuses=(status,)))) == 2
 
 
 async def test_an_open_interest_position_is_alone_on_its_symbol(store: SqlStore) -> None:
     rows = await ready(store, "oi", "v2")
     await store.open_position(rows.position(signal_version="oi"), rows.intent())
+    short = rows.position(signal_version="oi", position_side=PositionSide.SHORT)
     with pytest.raises(PositionExists):
-        short = rows.position(signal_version="oi", position_side=PositionSide.SHORT)
         await store.open_position(short, rows.intent())
     await store.open_position(rows.position(position_side=PositionSide.SHORT), rows.intent())
 
 
-@pytest.mark.parametrize("status", FINAL)
-async def test_finished_rows_never_change(store: SqlStore, status: PositionStatus) -> None:
+async def test_finished_rows_never_change(store: SqlStore) -> None:
     rows = await ready(store)
-    position_id = await store.open_position(rows.position(), rows.intent())
-    await store.close_position(position_id, T0 + 9, end(status=status))
-    before = await store.position(position_id)
-    with pytest.raises(StepRefused, match=f"is {status} and cannot"):
-        await store.update_position(position_id, T0 + 10, quantity=Decimal(1))
-    for target in LIVE_STATUSES:
-        with pytest.raises(StepRefused):
-            await store.update_position(position_id, T0 + 10, status=target)
-    for target in FINAL:
-        with pytest.raises(StepRefused):
-            await store.close_position(position_id, T0 + 10, end(status=target, close_reason="MANUAL"))
-    assert await store.position(position_id) == before
+    for status in FINAL:
+        position_id = await store.open_position(rows.position(), rows.intent())
+        await store.close_position(position_id, T0 + 9, end(status=status))
+        before = await store.position(position_id)
+        with pytest.raises(StepRefused, match=f"is {status} and cannot"):
+            await store.update_position(position_id, T0 + 10, quantity=Decimal(1))
+        for target in LIVE_STATUSES:
+            with pytest.raises(StepRefused):
+                await store.update_position(position_id, T0 + 10, status=target)
+        for target in FINAL:
+            with pytest.raises(StepRefused):
+                await store.close_position(position_id, T0 + 10, end(status=target, close_reason="MANUAL"))
+        assert await store.position(position_id) == before
 
 
-@pytest.mark.parametrize("source", LIVE_STATUSES)
-@pytest.mark.parametrize("target", LIVE_STATUSES)
-async def test_only_steps_of_the_table_are_taken(
-    store: SqlStore, source: PositionStatus, target: PositionStatus
-) -> None:
+async def test_only_steps_of_the_table_are_taken(store: SqlStore) -> None:
     rows = await ready(store)
-    position_id = await store.open_position(rows.position(), rows.intent())
-    await store.update_position(position_id, T0 + 1, status=source)
-    if target in POSITION_STEPS[source] or target is source:
-        await store.update_position(position_id, T0 + 2, status=target)
-        wanted = target
-    else:
-        with pytest.raises(StepRefused, match=f"is {source} and cannot become {target}"):
+    for source, target in product(LIVE_STATUSES, LIVE_STATUSES):
+        position = rows.position(symbol=f"{source}{target}")
+        position_id = await store.open_position(position, rows.intent())
+        await store.update_position(position_id, T0 + 1, status=source)
+        allowed = target in POSITION_STEPS[source] or target is source
+        if allowed:
             await store.update_position(position_id, T0 + 2, status=target)
-        wanted = source
-    found = await store.position(position_id)
-    assert found is not None
-    assert found.status is wanted
+        else:
+            with pytest.raises(StepRefused, match=f"is {source} and cannot become {target}"):
+                await store.update_position(position_id, T0 + 2, status=target)
+        found = await store.position(position_id)
+        assert found is not None
+        assert found.status is (target if allowed else source)
 
 
 async def test_net_follows_the_three_sums(store: SqlStore) -> None:

@@ -171,6 +171,7 @@ class Desk:
     """A run of one strategy over N symbols, ready to be fed."""
 
     replay: Replay
+    at_ms: int = START_MS
 
     @property
     def books(self):
@@ -210,9 +211,25 @@ class Desk:
         matching.touch_trailing(self.books.slots[0, s], self.head(s).last)
         matching.band(self.books.slots[0, s], self.head(s))
 
-    def feed(self, bars, first_ms=START_MS):
-        self.replay.feed(bars, first_ms)
+    def play(self, *tables):
+        """Feed the minutes of these tables (one per symbol), going on where the last ones ended."""
+        bars = bars_of(*tables, start_ms=self.at_ms)
+        self.replay.feed(bars, self.at_ms)
+        self.at_ms += len(bars) * MINUTE_MS
         return self
+
+    def rest(self, *prices):
+        """One quiet bar (of each symbol) before the first: the strategy and the guard see the start at its step."""
+        self.at_ms = START_MS - MINUTE_MS
+        return self.play(*(f"{price} {price} {price} {price}" for price in prices))
+
+    def react(self, last, *, in_path=1, s=0):
+        """Ask the guard and the strategy at a price, as the walk does."""
+        mind, books = self.replay.mind, self.books
+        return mind.strategy.compiled().react(
+            mind.params, mind.guards, mind.shared, mind.states, books.instruments, books.positions, books.slots,
+            books.heads, 0, s, last, self.head(s).step_ms, in_path,
+        )  # fmt: skip
 
     def fills(self):
         """The fills as text rows."""
@@ -280,7 +297,7 @@ def walk(bars, orders="", *, held=0, at=0, last=0, **options):
         if held:
             run.hold(held, at or last)
         run.want(orders)
-        run.feed(bars_of(bars))
+        run.play(bars)
         answers.append(run.fills())
     assert answers[0] == answers[1], "skipping changes the fills"
     return answers[0]

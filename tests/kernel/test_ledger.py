@@ -135,7 +135,6 @@ def test_a_third_of_an_odd_cost_loses_nothing():
     bench = Bench(unit_e8=1)
     bench.fill(BUY, 3, 333)
     bench.position().cost_e8 += 1  # an average that is no whole number
-    bench.account.realised_e8 -= 0
     first = bench.fill(SELL, 1, 400)
     second = bench.fill(SELL, 2, 400)
     assert first + second == 3 * 400 - 1000

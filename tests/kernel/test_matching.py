@@ -18,9 +18,6 @@ from tests.kernel.tables import (
     walk,
 )
 
-# One bar before the table: the strategy and the guard see the start at its step.
-FIRST_MS = START_MS - MINUTE_MS
-
 # name, bars, orders, options, fills
 TABLES = [
     # --- the path: nearer extreme first, on a tie close >= open goes low first
@@ -495,7 +492,7 @@ def test_liquidation_table(bars, held, orders, options, fills):
         run = desk(last=1000, skip=skip, **options)
         run.hold(held, 1000, leverage=10)
         run.want(orders) if orders else None
-        assert run.feed(bars_of(bars)).fills() == rows(fills)
+        assert run.play(bars).fills() == rows(fills)
 
 
 # --- software levels of the guard, on the same path
@@ -561,8 +558,8 @@ def test_guarded_table(bars, guard, options, fills):
         run = desk(last=1000, guard=guard_record(**guard), skip=skip, **options)
         run.hold(10, 1000)
         run.head().next_ms = 0  # the guard sees the new position at the first step
-        run.feed(bars_of("1000 1000 1000 1000"), first_ms=FIRST_MS)
-        run.feed(bars_of(bars))
+        run.rest(1000)
+        run.play(bars)
         assert run.fills() == rows(fills)
 
 
@@ -572,8 +569,8 @@ def ladder(bars, *, last=1010, skip=True, **params):
     for name, value in {"top": 1000, "step": 10, "levels": 3, "lots": 2, **params}.items():
         record[name] = value
     run = desk(LADDER, record, last=last, skip=skip)
-    run.feed(bars_of("1010 1010 1010 1010"), first_ms=FIRST_MS)
-    return run.feed(bars_of(bars))
+    run.rest(1010)
+    return run.play(bars)
 
 
 LADDERS = [
@@ -644,7 +641,7 @@ def test_slippage_is_never_better_than_the_market_and_on_the_tick(price, ppm, ti
 def test_fees_are_of_the_maker_or_the_taker():
     run = desk(last=100, instruments=instrument_records(maker_ppm=200, taker_ppm=500))
     run.want("LIMIT BUY 5 @ 98\nMARKET BUY 5")
-    run.feed(bars_of("100 101 95 96"))
+    run.play("100 101 95 96")
     fills = run.replay.all_fills()
     assert [(f.taker, f.price, f.fee_e8) for f in fills] == [(1, 100, 250), (0, 98, 98)]
     # 100 × 5 × 1000 × 500 ppm = 250; 98 × 5 × 1000 × 200 ppm = 98
@@ -654,7 +651,7 @@ def test_fills_carry_the_books_after_them():
     run = desk(last=100, cash=1)
     run.hold(5, 100)
     run.want("TAKE_PROFIT SELL 2 @ 104\nSTOP SELL 3 @ 95")
-    run.feed(bars_of("100 105 90 92"))
+    run.play("100 105 90 92")
     first, second = run.replay.all_fills()
     assert (first.side, first.held_lots, first.realised_e8) == (SELL, 3, 4 * 2 * 1000)
     assert (second.held_lots, second.realised_e8) == (0, -5 * 3 * 1000)
@@ -677,24 +674,24 @@ def test_symbols_are_walked_in_universe_order():
     run = desk(symbols=2, last=100)
     run.want("LIMIT BUY 1 @ 95", s=0)
     run.want("LIMIT BUY 1 @ 98", s=1)
-    run.feed(bars_of("100 101 90 91", "99 100 90 91"))
+    run.play("100 101 90 91", "99 100 90 91")
     assert run.fills() == ["0 +40s a BUY 1 @ 95 maker", "0 +40s s1 a BUY 1 @ 98 maker"]
 
 
 def test_an_entry_that_finds_no_volume_is_stale_after_two_bars():
     bars = "100 101 99 100 0\n" * 3 + "100 101 99 100 1000\n" * 2
     run = desk(last=100, plan={0: 1}, volume_share_ppm=100_000, params=script_params(notional_e8=1_000_000))
-    run.feed(bars_of(bars))
+    run.play(bars)
     assert run.fills() == []
     run = desk(last=100, plan={1: 1}, volume_share_ppm=100_000, params=script_params(notional_e8=1_000_000))
-    run.feed(bars_of(bars))
+    run.play(bars)
     assert run.fills() == ["3 +0s entry BUY 10 @ 100 taker"]
 
 
 def test_what_is_left_of_an_entry_is_stale_after_two_bars():
     bars = "100 101 99 100 40\n" * 6
     run = desk(last=100, plan={0: 1}, volume_share_ppm=100_000, params=script_params(notional_e8=2_000_000))
-    run.feed(bars_of(bars))
+    run.play(bars)
     assert run.fills() == ["1 +0s entry BUY 4 @ 100 taker", "2 +0s entry BUY 4 @ 100 taker"]
     assert run.position().lots == 8
     assert run.slot(0).kind == NONE
@@ -705,7 +702,7 @@ def test_a_limit_that_came_to_rest_closes_its_band():
     run = desk(last=100)
     run.want("LIMIT BUY 5 @ 101")
     assert run.head().lo == FAR
-    run.feed(bars_of("105 106 104 105"))
+    run.play("105 106 104 105")
     assert (run.slot(SLOT_OWN).kind, run.slot(SLOT_OWN).crossing) == (LIMIT, 0)
     assert (run.head().lo, run.head().hi) == (100, FAR)
 
@@ -714,6 +711,6 @@ def test_a_triggered_order_is_a_market_order():
     run = desk(last=100, volume_share_ppm=100_000)
     run.hold(5, 100)
     run.want("STOP SELL 5 @ 95")
-    run.feed(bars_of("100 101 90 95 0"))
+    run.play("100 101 90 95 0")
     slot = run.slot(SLOT_OWN)
     assert (slot.kind, slot.side, slot.lots, slot.reduce_only) == (MARKET, SELL, 5, 1)

@@ -13,10 +13,6 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from perpdesk.domain.errors import DataError
-from perpdesk.market.bars import BarsFacts, Gap, Records, Scale, convert
-from perpdesk.market.sources import find
 from tests.market.conftest import (
     MINUTE_MS,
     START_MS,
@@ -28,6 +24,10 @@ from tests.market.conftest import (
     write_parquet,
     write_zip,
 )
+
+from perpdesk.domain.errors import DataError
+from perpdesk.market.bars import BarsFacts, Gap, Records, Scale, convert
+from perpdesk.market.sources import find
 
 NAN, INF = float("nan"), float("inf")
 
@@ -92,7 +92,9 @@ def test_volume_is_counted_in_whole_lots(tmp_path: Path) -> None:
 
 
 def test_volume_with_float_noise_without_instrument_still_reads(tmp_path: Path) -> None:
-    facts, bars = read_one(write_parquet(tmp_path / "AUSDT.parquet", [bar(0, volume=1 / 3), bar(1, volume=2)]))
+    facts, bars = read_one(
+        write_parquet(tmp_path / "AUSDT.parquet", [bar(0, volume=1 / 3), bar(1, volume=2)])
+    )
     assert facts.lot_step == Decimal("0.00000001")
     assert bars.volume_lots.tolist() == [33_333_333, 200_000_000]
 
@@ -149,7 +151,9 @@ def test_a_row_that_breaks_a_rule_is_named(
 
 
 # Without the rules that every row breaks, and those on the unit of time, which is judged per batch.
-@pytest.mark.parametrize(("rule", "row", "change"), [one for one in RULES if one[0] != "time" and one[1] == 5])
+@pytest.mark.parametrize(
+    ("rule", "row", "change"), [one for one in RULES if one[0] != "time" and one[1] == 5]
+)
 def test_the_first_bad_row_is_found_deep_in_a_file(
     tmp_path: Path, rule: str, row: int, change: Callable[[list[Row]], list[Row]]
 ) -> None:

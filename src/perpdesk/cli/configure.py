@@ -23,7 +23,10 @@ def show(config: ConfigOption = None, settings: SetOption = None, as_json: JsonO
     """Every value with the layer that set it."""
     loaded = load(config, options=settings or ())
     if as_json:
-        rows = [{"field": r.field, "value": r.value, "layer": r.layer, "place": r.place} for r in show_rows(loaded)]
+        rows = [
+            {"field": r.field, "value": r.value, "layer": r.layer, "place": r.place}
+            for r in show_rows(loaded)
+        ]
         print_json({"params_hash": snapshot(loaded.config).params_hash, "values": rows})
         return
     out.print(show_text(loaded), markup=False)
@@ -35,7 +38,8 @@ def check(config: ConfigOption = None, settings: SetOption = None, as_json: Json
     refused = any(finding.severity == "E" for finding in findings)
     if as_json:
         rows = [
-            {"code": f.code, "severity": f.severity, "field": f.field, "message": f.sentence} for f in findings
+            {"code": f.code, "severity": f.severity, "field": f.field, "message": f.sentence}
+            for f in findings
         ]
         print_json({"ok": not refused, "findings": rows})
     else:

@@ -44,7 +44,13 @@ def progress(label: str, total: int, *, quiet: bool) -> Iterator[Callable[[int],
     if quiet or not err.is_terminal:
         yield lambda done: None
         return
-    bar = Progress(TextColumn(label), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn(), console=err)
+    bar = Progress(
+        TextColumn(label),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeRemainingColumn(),
+        console=err,
+    )
     with bar:
         task = bar.add_task(label, total=total)
         yield lambda done: bar.update(task, completed=done)

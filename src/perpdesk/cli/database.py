@@ -10,11 +10,13 @@ import typer
 from perpdesk.adapters.sqlstore import SqlStore, upgrade
 from perpdesk.cli.console import out, print_json, table
 from perpdesk.cli.options import JsonOption
+from perpdesk.cli.report import minute
 from perpdesk.domain.books import PositionQuery, PositionRow, RunRow, TradingControl, VersionTotals
 from perpdesk.domain.units import half_away, plain
-from perpdesk.cli.report import minute
 
-_DatabaseOption = Annotated[str, typer.Option("--database", help="SQLAlchemy URL, e.g. sqlite:///desk.sqlite")]
+_DatabaseOption = Annotated[
+    str, typer.Option("--database", help="SQLAlchemy URL, e.g. sqlite:///desk.sqlite")
+]
 
 
 def add_to(application: typer.Typer) -> None:
@@ -46,7 +48,10 @@ def status(database: _DatabaseOption, as_json: JsonOption = False) -> None:
     run = answer["run"]
     if isinstance(run, dict):
         state = "ended" if run["ended_ms"] else "not ended"
-        out.print(f"newest: run {run['id']} {run['mode']} of {', '.join(run['strategies'])}, account {run['account_id']}, {state}")
+        out.print(
+            f"newest: run {run['id']} {run['mode']} of {', '.join(run['strategies'])}, "
+            f"account {run['account_id']}, {state}"
+        )
         out.print(f"trading_control: {answer['trading_control']}")
     positions = answer["live_positions"]
     assert isinstance(positions, list)
@@ -62,7 +67,12 @@ async def _status(database: str) -> dict[str, object]:
     async with await SqlStore.open(database) as store:
         runs = await store.runs()
         check = await store.verify_journal()
-        answer: dict[str, object] = {"runs": len(runs), "run": None, "trading_control": None, "live_positions": []}
+        answer: dict[str, object] = {
+            "runs": len(runs),
+            "run": None,
+            "trading_control": None,
+            "live_positions": [],
+        }
         if runs:
             run = runs[0]
             control = await store.trading_control(run.account_id)
@@ -75,7 +85,9 @@ async def _status(database: str) -> dict[str, object]:
             )
             answer["live_positions"] = [_position_json(position) for position in live]
         answer["journal"] = (
-            f"intact, {check.rows} rows, head {check.head_hash[:16]}" if check.is_intact else f"BROKEN: {check.problem}"
+            f"intact, {check.rows} rows, head {check.head_hash[:16]}"
+            if check.is_intact
+            else f"BROKEN: {check.problem}"
         )
         return answer
 
@@ -83,7 +95,9 @@ async def _status(database: str) -> dict[str, object]:
 def report(
     database: _DatabaseOption,
     version: Annotated[str | None, typer.Option("--version", help="Only this version.")] = None,
-    run: Annotated[int | None, typer.Option("--run", help="Only the account of this run; default: newest.")] = None,
+    run: Annotated[
+        int | None, typer.Option("--run", help="Only the account of this run; default: newest.")
+    ] = None,
     by_day: Annotated[bool, typer.Option("--by-day", help="One row per UTC day of closing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -97,14 +111,18 @@ def report(
     if not rows:
         out.print("no finished positions")
         return
-    out.print(table("finished positions", list(rows[0]), [[_cell(value) for value in row.values()] for row in rows]))
+    out.print(
+        table("finished positions", list(rows[0]), [[_cell(value) for value in row.values()] for row in rows])
+    )
     recent = [one for one in positions if version in (None, one.signal_version)][-10:]
     cells = [[_cell(value) for value in _position_json(one).values()] for one in recent]
     if cells:
         out.print(table("the last ones", list(_position_json(recent[0])), cells))
 
 
-async def _report(database: str, run_id: int | None, by_day: bool) -> tuple[list[VersionTotals], list[PositionRow]]:
+async def _report(
+    database: str, run_id: int | None, by_day: bool
+) -> tuple[list[VersionTotals], list[PositionRow]]:
     async with await SqlStore.open(database) as store:
         runs = await store.runs()
         chosen = [one for one in runs if run_id is None or one.id == run_id]

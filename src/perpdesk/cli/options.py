@@ -21,21 +21,35 @@ from perpdesk.market.tape import read_tape
 
 DataOption = Annotated[
     list[Path] | None,
-    typer.Option("--data", help="Folder or file with 1-minute bars (parquet, CSV, zip); repeatable.", show_default=False),
+    typer.Option(
+        "--data",
+        help="Folder or file with 1-minute bars (parquet, CSV, zip); repeatable.",
+        show_default=False,
+    ),
 ]
 InstrumentsOption = Annotated[
     Path | None, typer.Option("--instruments", help="exchangeInfo JSON (.gz too); default: built-in table.")
 ]
 BracketsOption = Annotated[Path | None, typer.Option("--brackets", help="leverageBracket JSON (.gz too).")]
 FundingOption = Annotated[list[Path] | None, typer.Option("--funding", help="Funding rates; repeatable.")]
-MarkOption = Annotated[list[Path] | None, typer.Option("--mark", help="Mark price klines for funding; repeatable.")]
-SymbolsOption = Annotated[str | None, typer.Option("--symbols", help="Only these symbols, separated by commas.")]
-FromOption = Annotated[str | None, typer.Option("--from", help="First minute of the run (UTC date or time, or ms).")]
+MarkOption = Annotated[
+    list[Path] | None, typer.Option("--mark", help="Mark price klines for funding; repeatable.")
+]
+SymbolsOption = Annotated[
+    str | None, typer.Option("--symbols", help="Only these symbols, separated by commas.")
+]
+FromOption = Annotated[
+    str | None, typer.Option("--from", help="First minute of the run (UTC date or time, or ms).")
+]
 ToOption = Annotated[str | None, typer.Option("--to", help="End of the run, exclusive.")]
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="Default: config/perpdesk.yaml if present.")]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="Default: config/perpdesk.yaml if present.")
+]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; repeatable.")]
 BalanceOption = Annotated[str | None, typer.Option("--balance", help="Starting balance in USDT.")]
-StrategyOption = Annotated[list[str] | None, typer.Option("--strategy", help="sma_cross, score_v2; repeatable.")]
+StrategyOption = Annotated[
+    list[str] | None, typer.Option("--strategy", help="sma_cross, score_v2; repeatable.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
@@ -62,7 +76,9 @@ def time_ms(text: str | None, field: str) -> int | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise InputError(f"{text!r} is not a date such as 2025-05-24 or 2025-05-24T10:00", field=field) from None
+        raise InputError(
+            f"{text!r} is not a date such as 2025-05-24 or 2025-05-24T10:00", field=field
+        ) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return int(moment.timestamp() * 1000)
@@ -89,7 +105,9 @@ def load_market(options: MarketOptions) -> Market:
     if not options.data:
         raise InputError("name a folder or files with 1-minute bars", field="--data")
     brackets = read_brackets(options.brackets) if options.brackets else None
-    instruments = read_instruments(options.instruments, brackets) if options.instruments else bundled(brackets)
+    instruments = (
+        read_instruments(options.instruments, brackets) if options.instruments else bundled(brackets)
+    )
     from_ms = time_ms(options.from_text, "--from")
     to_ms = time_ms(options.to_text, "--to")
     if from_ms is not None and to_ms is not None and to_ms <= from_ms:

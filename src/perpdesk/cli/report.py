@@ -8,6 +8,10 @@ from perpdesk.cli.console import out, table
 from perpdesk.domain.units import half_away, money_of
 from perpdesk.research.result import RunResult
 
+# What the printed speed contains.
+_SPEED_OF = {"backtest": "in memory, without reading and compiling"}
+_SPEED_OF |= dict.fromkeys(("paper", "demo"), "with compiling and records")
+
 
 def usdt(amount_e8: int) -> str:
     """Money for a table: two decimals."""
@@ -24,7 +28,7 @@ def print_result(result: RunResult) -> None:
     span = f"{minute(result.from_ms)} … {minute(result.to_ms)} UTC"
     rows = [
         ["bars", f"{result.bars:,}"],
-        ["bars per second (run only)", f"{result.bars_per_second:,.0f}"],
+        [f"bars per second ({_SPEED_OF[result.mode]})", f"{result.bars_per_second:,.0f}"],
         ["fills", f"{result.fills:,}"],
         ["round trips", f"{len(result.trips):,}"],
         ["realised PnL, USDT", usdt(result.realised_e8)],
@@ -38,7 +42,11 @@ def print_result(result: RunResult) -> None:
         ["fills hash", result.fills_hash[:16]],
         ["params hash", result.params_hash[:16]],
     ]
-    out.print(table(f"{result.mode}: {result.strategy} on {len(result.symbols)} symbols, {span}", ["", "value"], rows))
+    out.print(
+        table(
+            f"{result.mode}: {result.strategy} on {len(result.symbols)} symbols, {span}", ["", "value"], rows
+        )
+    )
     out.print()
     versions = [
         [

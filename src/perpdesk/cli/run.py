@@ -84,7 +84,9 @@ def paper_command(
     funding: FundingOption = None,
     mark: MarkOption = None,
     speed: Annotated[str, typer.Option("--speed", help="max, or how many times faster than life.")] = "max",
-    database: Annotated[str | None, typer.Option("--database", help="Where to keep records (SQLAlchemy URL).")] = None,
+    database: Annotated[
+        str | None, typer.Option("--database", help="Where to keep records (SQLAlchemy URL).")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Trade on the simulated venue: the engine of live, on recorded minutes."""
@@ -94,7 +96,9 @@ def paper_command(
     )
     pace = _speed(speed)
     with progress("paper", len(market.bars), quiet=as_json) as done:
-        result = asyncio.run(paper(loaded, strategy or [], market, database=database, speed=pace, progress=done))
+        result = asyncio.run(
+            paper(loaded, strategy or [], market, database=database, speed=pace, progress=done)
+        )
     if as_json:
         print_json(result.to_json())
     else:
@@ -147,7 +151,8 @@ def print_receipt(receipt: Receipt) -> None:
     )
     out.print(f"fills hash {receipt.fills_hash}")
     out.print(
-        f"replay {receipt.replay_bars_per_second:,.0f} bars/s, engine {receipt.engine_bars_per_second:,.0f} bars/s"
+        f"replay {receipt.replay_bars_per_second:,.0f} bars/s, "
+        f"engine {receipt.engine_bars_per_second:,.0f} bars/s (compiling included)"
     )
     if receipt.first_difference is not None:
         out.print(f"first difference: {receipt.first_difference}", markup=False)
@@ -164,5 +169,3 @@ def _speed(text: str) -> float:
     if not 0 < speed <= 1e6:
         raise InputError(f"{text!r} is neither 'max' nor a number above 0", field="--speed")
     return speed
-
-

@@ -24,8 +24,8 @@ from perpdesk.kernel.records import (
     sleeve_dt,
     zeros,
 )
-from perpdesk.strategies import score_v2, sma_cross
 from perpdesk.kernel.strategy import Strategy
+from perpdesk.strategies import score_v2, sma_cross
 
 # Sleeves of one family may hold the same symbol: the versions of score count as one.
 FAMILY_SCORE, FAMILY_SMA_CROSS = 1, 2

@@ -28,7 +28,6 @@ from perpdesk.ports import (
     Triggered,
 )
 
-
 Switch = Callable[[], Awaitable[bool]]
 
 
@@ -116,7 +115,16 @@ class Engine:
             if before == 0:
                 continue
             realised = sleeve.compiled.book_liquidation(
-                books.account, books.instruments, books.positions, books.slots, books.heads, v, s, m.price, m.fee_e8, m.ms
+                books.account,
+                books.instruments,
+                books.positions,
+                books.slots,
+                books.heads,
+                v,
+                s,
+                m.price,
+                m.fee_e8,
+                m.ms,
             )
             fill = self._row(
                 m.ms, v, s, SLOT_STOP, m.side, m.price, m.lots, 1, TAG_LIQUIDATION, m.fee_e8, realised
@@ -142,11 +150,24 @@ class Engine:
         )
 
     def _row(
-        self, ms: int, v: int, s: int, k: int, side: int, price: int, lots: int, taker: int, tag: int, fee: int, realised: int
+        self,
+        ms: int,
+        v: int,
+        s: int,
+        k: int,
+        side: int,
+        price: int,
+        lots: int,
+        taker: int,
+        tag: int,
+        fee: int,
+        realised: int,
     ) -> np.void:
         held = int(self.books.positions[v, s].lots)
         cash = int(self.books.account.cash_e8[0])
-        row = np.array((ms, v, s, k, side, price, lots, taker, tag, fee, realised, held, cash), fill_dt)[()]
+        record = zeros(1, fill_dt)
+        record[0] = (ms, v, s, k, side, price, lots, taker, tag, fee, realised, held, cash)
+        row: np.void = record[0]
         self._rows.append(row)
         return row
 
@@ -158,8 +179,8 @@ class Engine:
     async def _react(self, v: int, s: int, price: int, ms: int) -> None:
         books, mind = self.books, self.sleeves[v].mind
         self.sleeves[v].compiled.react(
-            mind.params, mind.guards, mind.shared, mind.states, books.instruments, books.positions, books.slots,
-            books.heads, v, s, price, int(books.heads[v, s].step_ms), 1,
+            mind.params, mind.guards, mind.shared, mind.states, books.instruments, books.positions,
+            books.slots, books.heads, v, s, price, int(books.heads[v, s].step_ms), 1,
         )  # fmt: skip
         await self.executor.sync(v, s, ms)
         if books.positions[v, s].lots == 0 and not self._has_orders(v, s):
@@ -203,7 +224,15 @@ class Engine:
             if books.positions[v, m.symbol].lots == 0:
                 continue
             paid = sleeve.compiled.book_funding(
-                books.account, books.instruments, books.positions, books.slots, books.heads, v, m.symbol, m.rate_e8, m.mark
+                books.account,
+                books.instruments,
+                books.positions,
+                books.slots,
+                books.heads,
+                v,
+                m.symbol,
+                m.rate_e8,
+                m.mark,
             )
             code = self.executor.codes[v, m.symbol]
             await self.recorder.funded(v, m.symbol, code, m.rate_e8, paid, m.ms)

@@ -53,5 +53,7 @@ class ClientIds:
         """The client id of one attempt at one leg."""
         client_id = f"{version}-{base36(self.account_id)}-{position_code}-{leg_of(slot)}-{base36(attempt)}"
         if len(client_id) > ID_LENGTH_MAX:
-            raise ValueError(f"client id {client_id!r} is longer than {ID_LENGTH_MAX}; shorten the version code")
+            raise ValueError(
+                f"client id {client_id!r} is longer than {ID_LENGTH_MAX}; shorten the version code"
+            )
         return client_id

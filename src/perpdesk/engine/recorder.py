@@ -30,7 +30,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """A fill as the engine booked it. fill: one fill_dt record; opened and closed: what it did to the position."""
+    """A fill as the engine booked it: one fill_dt record, and what it did to the position."""
 
     fill: np.void
     position_code: str

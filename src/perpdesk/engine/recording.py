@@ -183,7 +183,12 @@ class StoreRecorder:
         self._intents.append((client_id, IntentState.DEAD, ms))
         zero = Decimal(0)
         end = PositionEnd(
-            close_reason=_ABORTED, close_ms=ms, realized_pnl=zero, commission=zero, funding=zero, exit_price=None
+            close_reason=_ABORTED,
+            close_ms=ms,
+            realized_pnl=zero,
+            commission=zero,
+            funding=zero,
+            exit_price=None,
         )
         self._ended.append((position.id, ms, end))
 
@@ -394,13 +399,15 @@ class StoreRecorder:
             or self._fills or self._intents or self._journal
         ):  # fmt: skip
             return
-        async with self.store.unit(durable=True) as unit:
+        async with self.store.unit(durable=bool(self._intents)) as unit:
             await self._write(unit)
-        for pending in (
-            self._dirty_orders, self._dirty_positions, self._last_changes, self._ended,
-            self._fills, self._intents, self._journal,
-        ):  # fmt: skip
-            pending.clear()  # type: ignore[attr-defined]  # a list or a dict
+        self._dirty_orders.clear()
+        self._dirty_positions.clear()
+        self._last_changes.clear()
+        self._ended.clear()
+        self._fills.clear()
+        self._intents.clear()
+        self._journal.clear()
 
     async def _write(self, unit: StoreBooks) -> None:
         for client_id, state, ms in self._intents:
@@ -441,7 +448,9 @@ class StoreRecorder:
             quantity=self._qty(s, kept.lots),
             quote_quantity=units.money_of(kept.quote_e8),
             price=self._order_average(kept),
-            trigger_price=self._price(s, order.price or order.activation) if order.price or order.activation else None,
+            trigger_price=self._price(s, order.price or order.activation)
+            if order.price or order.activation
+            else None,
             realized_pnl=units.money_of(kept.realised_e8),
             commission=units.money_of(kept.commission_e8),
             commission_asset=_ASSET,

@@ -93,7 +93,8 @@ class InProcessVenue:
         market = self._cursor.get(s, int(self._heads[0, s].last))
         doors.accept(
             self._books, self._heads, s, place, order.kind, order.side, order.price, order.lots,
-            int(order.reduce_only), order.activation, order.callback_ppm, order.leverage, self._positions, market,
+            int(order.reduce_only), order.activation, order.callback_ppm, order.leverage, self._positions,
+            market,
         )  # fmt: skip
         self._client_ids[s][place] = order.client_id
         self._places[s][order.client_id] = place
@@ -115,7 +116,9 @@ class InProcessVenue:
 
     async def positions(self) -> list[VenuePosition]:
         return [
-            VenuePosition(s, int(p.lots), int(p.cost_e8), int(p.realised_e8), int(p.fees_e8), int(p.funding_e8))
+            VenuePosition(
+                s, int(p.lots), int(p.cost_e8), int(p.realised_e8), int(p.fees_e8), int(p.funding_e8)
+            )
             for s, p in enumerate(self._positions[0])
             if p.last_fill_ms
         ]
@@ -168,7 +171,17 @@ class InProcessVenue:
         return PriceReached(s, cursor, ms)
 
     def _acted(
-        self, s: int, place: int, side: int, price: int, lots: int, taker: int, fee_e8: int, ms: int, jump: bool, cursor: int
+        self,
+        s: int,
+        place: int,
+        side: int,
+        price: int,
+        lots: int,
+        taker: int,
+        fee_e8: int,
+        ms: int,
+        jump: bool,
+        cursor: int,
     ) -> Message:
         client_id = self._client_ids[s][place]
         if client_id is None:
@@ -179,7 +192,9 @@ class InProcessVenue:
         if lots == 0:
             return Triggered(client_id, s, sleeve, slot, ms)
         self._trade_id += 1
-        return Traded(client_id, s, sleeve, slot, side, price, lots, taker, fee_e8, ms, jump, cursor, self._trade_id)
+        return Traded(
+            client_id, s, sleeve, slot, side, price, lots, taker, fee_e8, ms, jump, cursor, self._trade_id
+        )
 
     def _charge_funding(self, now_ms: int) -> list[FundingCharged]:
         charged = []
@@ -191,7 +206,14 @@ class InProcessVenue:
                 continue
             mark = int(row.mark) or int(self._heads[0, s].last)
             doors.fund(
-                self._account, self._instruments, self._positions, self._books, self._heads, s, int(row.rate_e8), mark
+                self._account,
+                self._instruments,
+                self._positions,
+                self._books,
+                self._heads,
+                s,
+                int(row.rate_e8),
+                mark,
             )
             charged.append(FundingCharged(s, int(row.rate_e8), mark, now_ms))
         return charged

@@ -19,6 +19,7 @@ from numba import njit
 
 from perpdesk.kernel import cache
 
+
 @njit(cache=True)
 def observe_nothing(params, shared, bars):
     """For a strategy that looks at one symbol at a time."""
@@ -48,10 +49,13 @@ def bind(
     if full_name in sys.modules:
         module = sys.modules[full_name]
         if any(getattr(module, key) is not value for key, value in functions.items()):
-            raise ValueError(f"strategy name {name!r} is already bound to other functions; choose another name")
+            raise ValueError(
+                f"strategy name {name!r} is already bound to other functions; choose another name"
+            )
         return module
     spec = importlib.util.spec_from_file_location(full_name, _TEMPLATE)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     vars(module).update(functions)
     cache.enter(name)

@@ -119,7 +119,9 @@ def touch_trailing(slots, price):
         if slot.side == SELL:
             better = price > slot.extreme if slot.extreme else price >= slot.activation
         else:
-            better = price < slot.extreme if slot.extreme else (slot.activation == 0 or price <= slot.activation)
+            better = (
+                price < slot.extreme if slot.extreme else (slot.activation == 0 or price <= slot.activation)
+            )
         if better:
             slot.extreme = price
             changed = True

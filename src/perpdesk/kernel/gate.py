@@ -156,7 +156,9 @@ def _verdict(account, sleeves, instruments, positions, slots, heads, v, s, now_m
             if entry.kind != NONE:
                 notional = entry.lots * price * instruments[i].unit_e8
                 exposure += notional
-                pending_margin += -(-notional // max(1, other.leverage)) + fee_e8(notional, instruments[i].taker_ppm)
+                pending_margin += -(-notional // max(1, other.leverage)) + fee_e8(
+                    notional, instruments[i].taker_ppm
+                )
             risk += _open_risk_e8(account, instruments[i], other, entry, slots[u, i, SLOT_STOP], heads[u, i])
     if used >= sleeves[v].positions_max or used_all >= account.positions_max > 0:
         return MAX_POSITIONS, 0

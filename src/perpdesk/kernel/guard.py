@@ -89,29 +89,29 @@ def stop_level(guard, age_ms):
     """The tightest of the stops active at this age (0: none)."""
     level = guard.fixed_stop
     for i in range(TIMED_MAX):
-        if guard.timed_within_ms[i] > 0 and age_ms <= guard.timed_within_ms[i]:
-            if level == 0.0 or guard.timed_level[i] > level:
-                level = guard.timed_level[i]
+        active = guard.timed_within_ms[i] > 0 and age_ms <= guard.timed_within_ms[i]
+        if active and (level == 0.0 or guard.timed_level[i] > level):
+            level = guard.timed_level[i]
     return level
 
 
 @njit(cache=True)
 def judge(guard, move, peak, age_ms, timeout_ms):
     """The tag of the rule that acts, or TAG_NONE. Order: fixed, timed (shortest first), trailing,
-    take-profit, timeout. A timed stop's tag carries its minutes (records.fast_stop_tag)."""
+    take-profit, timeout. A timed stop's tag carries its minutes (records.tag_name)."""
     if guard.fixed_stop < 0.0 and move <= guard.fixed_stop:
         return TAG_FIXED_STOP
     fast = 0
     for i in range(TIMED_MAX):
         within = guard.timed_within_ms[i]
-        if within > 0 and age_ms <= within and move <= guard.timed_level[i]:
-            if fast == 0 or within < fast:
-                fast = within
+        hit = within > 0 and age_ms <= within and move <= guard.timed_level[i]
+        if hit and (fast == 0 or within < fast):
+            fast = within
     if fast > 0:
         return TAG_FAST_STOP + TAG_MINUTES * (fast // MINUTE_MS)
-    if guard.trailing_activation > 0.0 and peak >= guard.trailing_activation:
-        if move <= q9(max(peak - guard.trailing_retrace, guard.trailing_floor)):
-            return TAG_TRAILING
+    armed = guard.trailing_activation > 0.0 and peak >= guard.trailing_activation
+    if armed and move <= q9(max(peak - guard.trailing_retrace, guard.trailing_floor)):
+        return TAG_TRAILING
     if guard.fixed_tp > 0.0 and move >= guard.fixed_tp:
         return TAG_FIXED_TP
     if timeout_ms > 0 and age_ms >= timeout_ms:
@@ -178,7 +178,9 @@ def _watch(guard, position, head, side, average, peak, age_ms, timeout_ms):
     upper = profit_level(side, average, guard.fixed_tp) if guard.fixed_tp > 0.0 else side * FAR
     higher = side * FAR
     if arms:
-        higher = position.best + side if position.armed else profit_level(side, average, guard.trailing_activation)
+        higher = (
+            position.best + side if position.armed else profit_level(side, average, guard.trailing_activation)
+        )
     if side == BUY:
         head.fire_lo = max(head.fire_lo, lower)
         head.fire_hi = min(head.fire_hi, upper)

@@ -45,7 +45,9 @@ def bracket_of(instrument, notional_e8):
 def maintenance_e8(instrument, notional_e8):
     """Maintenance margin of a notional: rate × notional − cum, rounded up."""
     i = bracket_of(instrument, notional_e8)
-    return max(0, mul_div_ceil(notional_e8, instrument.bracket_mmr_ppm[i], _PPM) - instrument.bracket_cum_e8[i])
+    return max(
+        0, mul_div_ceil(notional_e8, instrument.bracket_mmr_ppm[i], _PPM) - instrument.bracket_cum_e8[i]
+    )
 
 
 @njit(cache=True)
@@ -131,10 +133,7 @@ def settle_liquidation(account, position, instrument, price, fee, tag, ms):
     """
     side = -sign(position.lots)
     lots = abs(position.lots)
-    if account.margin_mode == CROSS:
-        floor = -account.cash_e8
-    else:
-        floor = -position.margin_e8
+    floor = -account.cash_e8 if account.margin_mode == CROSS else -position.margin_e8
     realised = _reduce(account, position, instrument, side, price, lots, tag, ms)
     shortfall = max(0, floor - (realised - fee))
     position.realised_e8 += shortfall

@@ -221,12 +221,27 @@ def _walk_bar(
                 band(own, head)
                 continue
             walk.budget_lots -= lots
-            fee = fee_e8(lots * price * instrument.unit_e8, instrument.taker_ppm if taker else instrument.maker_ppm)
+            fee = fee_e8(
+                lots * price * instrument.unit_e8, instrument.taker_ppm if taker else instrument.maker_ppm
+            )
             realised = _book_fill(
                 acct, position, instrument, own, head, code, side, price, lots, fee, tag, walk.ms
             )
             _record(
-                fills[n], walk.ms, 0, s, code, side, price, lots, taker, tag, fee, realised, position.lots, acct.cash_e8
+                fills[n],
+                walk.ms,
+                0,
+                s,
+                code,
+                side,
+                price,
+                lots,
+                taker,
+                tag,
+                fee,
+                realised,
+                position.lots,
+                acct.cash_e8,
             )
             n += 1
             if acct.margin_mode == CROSS:
@@ -238,10 +253,25 @@ def _walk_bar(
             side = -1 if position.lots > 0 else 1
             lots = abs(position.lots)
             price = slipped(side, walk.cursor, acct.slippage_ppm, instrument.tick)
-            fee = fee_e8(lots * price * instrument.unit_e8, instrument.taker_ppm + instrument.liquidation_fee_ppm)
+            fee = fee_e8(
+                lots * price * instrument.unit_e8, instrument.taker_ppm + instrument.liquidation_fee_ppm
+            )
             realised = _book_liquidation(acct, position, instrument, own, head, price, fee, walk.ms)
             _record(
-                fills[n], walk.ms, 0, s, SLOT_STOP, side, price, lots, 1, TAG_LIQUIDATION, fee, realised, 0, acct.cash_e8
+                fills[n],
+                walk.ms,
+                0,
+                s,
+                SLOT_STOP,
+                side,
+                price,
+                lots,
+                1,
+                TAG_LIQUIDATION,
+                fee,
+                realised,
+                0,
+                acct.cash_e8,
             )
             n += 1
             if acct.margin_mode == CROSS:
@@ -290,16 +320,21 @@ def run(
             acted = False
             if every_point or bar.low <= head.lo or bar.high >= head.hi:
                 n, acted = _walk_bar(
-                    params[0], guards[0], shared[0], states[s], acct, instruments[s], positions[0, s], slots[0, s],
-                    head, walks[s], s, bar, fills, n, every_point, instruments, positions, slots, heads,
+                    params[0], guards[0], shared[0], states[s], acct, instruments[s], positions[0, s],
+                    slots[0, s], head, walks[s], s, bar, fills, n, every_point, instruments, positions, slots, heads,
                 )  # fmt: skip
                 walked += 1
             head.last = bar.close
             head.step_ms = now_ms
-            if advance(params[0], shared[0], states[s], bar) or acted or now_ms >= head.next_ms or every_point:
+            if (
+                advance(params[0], shared[0], states[s], bar)
+                or acted
+                or now_ms >= head.next_ms
+                or every_point
+            ):
                 _react(
-                    params[0], guards[0], shared[0], states[s], instruments[s], positions[0, s], slots[0, s], head,
-                    bar.close, now_ms, 0,
+                    params[0], guards[0], shared[0], states[s], instruments[s], positions[0, s],
+                    slots[0, s], head, bar.close, now_ms, 0,
                 )  # fmt: skip
                 asked += 1
                 if head.cand_side != 0:

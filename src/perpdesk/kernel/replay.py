@@ -32,7 +32,7 @@ class Books:
     """
 
     account: np.recarray
-    sleeves: np.recarray
+    sleeves: np.ndarray
     instruments: np.recarray
     positions: np.recarray
     slots: np.recarray
@@ -56,7 +56,7 @@ def new_mind(strategy: Strategy, params: np.recarray, guard: np.recarray, symbol
     return Mind(strategy, params, guard, zeros(1, strategy.shared_dt), zeros(symbols, strategy.state_dt))
 
 
-def new_books(account: np.recarray, sleeves: np.recarray, instruments: np.recarray, slots: int) -> Books:
+def new_books(account: np.recarray, sleeves: np.ndarray, instruments: np.recarray, slots: int) -> Books:
     """Empty books: no position, no wanted order, every band open."""
     v, n = len(sleeves), len(instruments)
     heads = zeros((v, n), head_dt)
@@ -91,7 +91,7 @@ class Replay:
     counters: np.recarray = field(default_factory=lambda: zeros(1, counters_dt))
     _buffer: np.ndarray | None = None
 
-    def feed(self, bars: np.recarray, first_ms: int) -> None:
+    def feed(self, bars: np.ndarray, first_ms: int) -> None:
         """Run bars [T, N] (one row per minute from first_ms) through the step."""
         if self._buffer is None:
             self._buffer = zeros(_FILLS_AT_ONCE + bars.shape[1] * 64, fill_dt)

@@ -16,7 +16,15 @@ from perpdesk.kernel.ledger import (
     settle,
     settle_liquidation,
 )
-from perpdesk.kernel.matching import DONE, LIQUIDATION, after_execution, band, begin, execute, slipped, step_path
+from perpdesk.kernel.matching import (
+    LIQUIDATION,
+    after_execution,
+    band,
+    begin,
+    execute,
+    slipped,
+    step_path,
+)
 from perpdesk.kernel.records import ABSENT_MS, CROSS, FAR, LIMIT, NONE, TAG_LIQUIDATION, TAG_NONE
 
 
@@ -63,7 +71,9 @@ def next_event(account, instruments, positions, books, heads, walks, s, every_po
         fee = 0
         if lots > 0:
             walk.budget_lots -= lots
-            fee = fee_e8(lots * price * instrument.unit_e8, instrument.taker_ppm if taker else instrument.maker_ppm)
+            fee = fee_e8(
+                lots * price * instrument.unit_e8, instrument.taker_ppm if taker else instrument.maker_ppm
+            )
             settle(acct, position, instrument, side, price, lots, fee, TAG_NONE, walk.ms)
             if walk.jump:
                 walk.dirty = 1
@@ -97,7 +107,22 @@ def _relevel(account, instruments, positions, books, heads, s):
 
 
 @njit(cache=True)
-def accept(books, heads, s, place, kind, side, price, lots, reduce_only, activation, callback_ppm, leverage, positions, market):
+def accept(
+    books,
+    heads,
+    s,
+    place,
+    kind,
+    side,
+    price,
+    lots,
+    reduce_only,
+    activation,
+    callback_ppm,
+    leverage,
+    positions,
+    market,
+):
     """Put an order into the book at a market price (the cursor or the last close)."""
     slot = books[0, s, place]
     slot.kind = kind

@@ -29,6 +29,9 @@ from perpdesk.domain.instrument import (
     instruments_from_exchange_info,
 )
 
+# How many times the largest price of the data a notional must still fit into 62 bits at.
+PRICE_ROOM = 16
+
 _QUOTES = ("USDT", "USDC", "FDUSD", "BUSD")
 
 # The invented contracts take turns: an expensive coin, a dear one, a cheap one, a middling one.
@@ -123,8 +126,9 @@ def contract(
 
 def instrument_from_data(symbol: str, price_digits: int, lot_step: Decimal, price_max: int) -> Instrument:
     """An instrument for a symbol that no table describes: tick and lot as the bars show them, a smallest
-    order of 5 quote units, and the largest quantity that leaves 62 bits room for a 16-fold price."""
-    lots_max = min(10**12, units.LIMIT // (16 * price_max * units.unit_e8(price_digits, lot_step, symbol)))
+    order of 5 quote units, and the largest quantity whose notional fits into 62 bits."""
+    unit = units.unit_e8(price_digits, lot_step, symbol)
+    lots_max = min(10**12, units.LIMIT // (PRICE_ROOM * price_max * unit))
     qty_max = max(1, lots_max) * lot_step
     return contract(
         symbol,

@@ -7,7 +7,9 @@ out, so a bad row anywhere has no partial effect.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -30,7 +32,7 @@ from perpdesk.market.universe import Universe
 
 # How many records are staged between the files and the tape: few enough for the processor's cache, many
 # enough per symbol that a read costs more than its call.
-_STAGE_RECORDS, _STAGE_STEPS_MIN = 1 << 16, 1024
+_STAGE_RECORDS, _STAGE_STEPS_MIN = 1 << 16, 2048
 # Bars as opaque bytes: numpy copies structs field by field, but these at once.
 _OPAQUE = np.dtype(f"V{bar_dt.itemsize}")
 
@@ -126,14 +128,17 @@ def stream_tape(
     """
     if steps_per_chunk < 1:
         raise InputError(f"must be at least 1, was {steps_per_chunk}", field="steps_per_chunk")
-    temporary = (
-        None if cached else tempfile.TemporaryDirectory(prefix="perpdesk-", ignore_cleanup_errors=True)
-    )
-    root = cache_module.folder() if temporary is None else Path(temporary.name)
-    return TapeStream(
-        _reel(paths, symbols, start_ms, end_ms, instruments, root, must_store=True, temporary=temporary),
-        steps_per_chunk,
-    )
+    root = cache_module.folder() if cached else Path(tempfile.mkdtemp(prefix="perpdesk-"))
+    try:
+        reel = _reel(paths, symbols, start_ms, end_ms, instruments, root, must_store=True)
+    except BaseException:
+        if not cached:
+            shutil.rmtree(root, ignore_errors=True)
+        raise
+    stream = TapeStream(reel, steps_per_chunk)
+    if not cached:
+        weakref.finalize(stream, shutil.rmtree, root, ignore_errors=True)
+    return stream
 
 
 class _Lane:
@@ -291,7 +296,6 @@ class _Reel:
         start_ms: int,
         steps: int,
         warnings: list[DataWarning],
-        temporary: tempfile.TemporaryDirectory[str] | None,
     ) -> None:
         self.lanes = lanes
         self.universe = universe
@@ -317,7 +321,6 @@ class _Reel:
             )
             if count
         )
-        self._temporary = temporary  # removed when nobody holds the reel any more
 
     def fill(self, bars: Records, start_ms: int) -> None:
         """Write ``bars[T, N]`` from ``start_ms`` on."""
@@ -357,7 +360,6 @@ def _reel(
     root: Path | None,
     *,
     must_store: bool = False,
-    temporary: tempfile.TemporaryDirectory[str] | None = None,
 ) -> _Reel:
     table = bundled() if instruments is None else instruments
     scales = {symbol: Scale(one.price_tick, one.lot_step) for symbol, one in table.items()}
@@ -391,7 +393,7 @@ def _reel(
     for lane in lanes:
         lane.scale_to(universe)
     first_ms, steps = _range(lanes, start_ms, end_ms)
-    reel = _Reel(lanes, universe, first_ms, steps, warnings + unlisted, temporary)
+    reel = _Reel(lanes, universe, first_ms, steps, warnings + unlisted)
     if reel.bar_count == 0:
         raise InputError("no bars in the range asked for: it lies inside a gap", field="--from, --to")
     return reel

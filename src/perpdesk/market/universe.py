@@ -13,7 +13,7 @@ from perpdesk.domain.instrument import Instrument
 from perpdesk.kernel.records import BRACKETS_MAX, instrument_dt, zeros
 from perpdesk.market.bars import PRICE_UNITS_MAX, BarsFacts, Records
 from perpdesk.market.findings import DataWarning
-from perpdesk.market.instruments import instrument_from_data
+from perpdesk.market.instruments import PRICE_ROOM, instrument_from_data
 
 
 @dataclass(frozen=True)
@@ -40,18 +40,22 @@ class Universe:
     def records(self, *, maker_ppm: int | None = None, taker_ppm: int | None = None) -> Records:
         """instrument_dt per symbol: what the kernel knows of it. Fees default to the instrument's own.
 
-        Raises ScaleError if price, quantity and money do not fit into 62 bits, InputError for a tick or
-        quantity that cannot be counted.
+        The largest quantities are cut where a notional could reach 2^62 (at ``PRICE_ROOM`` times the largest
+        price). Raises ScaleError if not even the smallest order fits, InputError for a tick or quantity that
+        cannot be counted.
         """
         out = zeros(len(self), instrument_dt)
         for i, instrument in enumerate(self.instruments):
             record, symbol, step = out[i], self.symbols[i], self.lot_step[i]
             record.tick = units.to_units(instrument.price_tick, self.price_digits[i], f"{symbol}.price_tick")
             record.unit_e8 = units.unit_e8(self.price_digits[i], step, symbol)
-            record.lots_min = max(1, -(-units.to_units(instrument.qty_min, 18) // units.to_units(step, 18)))
-            record.lots_max = units.lots_floor(instrument.qty_max, step)
-            record.market_lots_max = units.lots_floor(instrument.market_qty_max, step)
-            units.refuse_overflow(self.price_max[i], record.lots_max, record.unit_e8, symbol)
+            lots_min = units.lots_floor(instrument.qty_min, step)
+            record.lots_min = max(1, lots_min + (units.qty_of(lots_min, step) < instrument.qty_min))
+            price_max = self.price_max[i] * PRICE_ROOM
+            units.refuse_overflow(price_max, int(record.lots_min), int(record.unit_e8), symbol)
+            fitting = (units.LIMIT - 1) // (price_max * int(record.unit_e8))
+            record.lots_max = min(units.lots_floor(instrument.qty_max, step), fitting)
+            record.market_lots_max = min(units.lots_floor(instrument.market_qty_max, step), fitting)
             record.notional_min_e8 = units.money_e8(instrument.notional_min)
             record.maker_ppm = units.ppm_of(instrument.maker_fee_fraction) if maker_ppm is None else maker_ppm
             record.taker_ppm = units.ppm_of(instrument.taker_fee_fraction) if taker_ppm is None else taker_ppm

@@ -51,7 +51,21 @@ def round_trips(fills: np.ndarray) -> list[RoundTrip]:
     """
     open_by_place: dict[tuple[int, int], _Open] = {}
     closed = []
-    for ms, sleeve, symbol, _slot, side, price, lots, _taker, tag, fee, realised, held, _cash in fills.tolist():
+    for (
+        ms,
+        sleeve,
+        symbol,
+        _slot,
+        side,
+        price,
+        lots,
+        _taker,
+        tag,
+        fee,
+        realised,
+        held,
+        _cash,
+    ) in fills.tolist():
         place = (sleeve, symbol)
         trip = open_by_place.get(place)
         if trip is None:

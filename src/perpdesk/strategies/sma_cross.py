@@ -17,7 +17,8 @@ from perpdesk.kernel.strategy import Strategy
 WINDOW_MAX = 512  # a power of two, so that the ring needs no division
 
 params_dt = np.dtype(
-    [(name, "i8") for name in ("fast", "slow", "notional_e8", "leverage", "stop_ppm", "timeout_ms")], align=True
+    [(name, "i8") for name in ("fast", "slow", "notional_e8", "leverage", "stop_ppm", "timeout_ms")],
+    align=True,
 )
 state_dt = np.dtype(
     [(name, "i8") for name in ("count", "fast_total", "slow_total", "above", "crossed")]
@@ -81,5 +82,10 @@ def want(params, shared, state, position, slots, head, last, now_ms, in_path):
 
 
 STRATEGY = Strategy(
-    name="sma_cross", params_dt=params_dt, state_dt=state_dt, advance=advance, want=want, warmup_minutes=WINDOW_MAX
+    name="sma_cross",
+    params_dt=params_dt,
+    state_dt=state_dt,
+    advance=advance,
+    want=want,
+    warmup_minutes=WINDOW_MAX,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,7 +45,7 @@ class Control(Session):
         kept = state.state
         values = {
             "state": None if isinstance(kept, bytes) else kept,
-            "state_bytes": kept if isinstance(kept, bytes) else None,
+            "state_base64": b64encode(kept).decode() if isinstance(kept, bytes) else None,
             "params_hash": state.params_hash,
             "updated_ms": state.updated_ms,
         }
@@ -59,7 +60,7 @@ class Control(Session):
             row = (await connection.execute(sa.select(STATES).where(*_is(STATES, key)))).one_or_none()
         if row is None:
             return None
-        kept: Json | bytes = row.state if row.state_bytes is None else bytes(row.state_bytes)
+        kept: Json | bytes = row.state if row.state_base64 is None else b64decode(row.state_base64)
         return StateRow(
             account_id=account_id,
             strategy=strategy,

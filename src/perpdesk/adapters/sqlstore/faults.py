@@ -16,6 +16,8 @@ DRIVER_ERRORS = (exc.SQLAlchemyError, OSError, TimeoutError)
 # Somebody else held a lock: PostgreSQL's and MariaDB's codes, SQLite's words.
 _BUSY_STATES = frozenset(("40001", "40P01", "55P03"))
 _BUSY_NUMBERS = frozenset((1205, 1213))
+# A CHECK that failed is an IntegrityError, but for MariaDB and MySQL.
+_CHECK_NUMBERS = frozenset((4025, 3819))
 _BUSY_WORDS = ("database is locked", "database table is locked")
 
 
@@ -25,7 +27,7 @@ def translated(error: BaseException, url: sa.URL) -> PerpdeskError:
     where = urls.shown(url)
     if isinstance(error, exc.TimeoutError) or _is_busy(error):
         return StoreBusy(f"{where} is held by another writer, nothing was written: try again ({text})")
-    if isinstance(error, exc.IntegrityError):
+    if isinstance(error, exc.IntegrityError) or _number(error) in _CHECK_NUMBERS:
         return BooksContradiction(f"{where} refused a row that contradicts its others: {text}")
     return StoreFailed(f"{where} failed: {text}")
 
@@ -58,6 +60,14 @@ def _is_busy(error: BaseException) -> bool:
     if not isinstance(error, exc.DBAPIError) or error.orig is None:
         return False
     cause = error.orig
-    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-    number = cause.args[0] if cause.args else None
-    return state in _BUSY_STATES or number in _BUSY_NUMBERS or any(word in str(cause) for word in _BUSY_WORDS)
+    state = getattr(cause, "sqlstate", None)
+    words = str(cause)
+    return (
+        state in _BUSY_STATES or _number(error) in _BUSY_NUMBERS or any(word in words for word in _BUSY_WORDS)
+    )
+
+
+def _number(error: BaseException) -> object:
+    """The error number that MariaDB's and MySQL's driver gives."""
+    cause = error.orig if isinstance(error, exc.DBAPIError) else None
+    return cause.args[0] if cause is not None and cause.args else None

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, ForeignKey, Index, Integer, String
 from sqlalchemy import UniqueConstraint as Unique
 
-from perpdesk.adapters.sqlstore.types import Exact, UtcMs, big_id, json_column, long_bytes, long_text
+from perpdesk.adapters.sqlstore.types import Exact, UtcMs, big_id, json_column, long_text
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -265,7 +265,8 @@ STATES = _table(
     Column("strategy", String(20), primary_key=True),
     Column("symbol", String(30), primary_key=True),
     Column("state", json_column()),
-    Column("state_bytes", long_bytes()),
+    # Bytes as text: no driver, dump or client treats them differently.
+    Column("state_base64", long_text()),
     _params_hash(),
     _ms("updated_ms"),
 )

@@ -49,7 +49,7 @@ class Exact(TypeDecorator[Decimal]):
         number = Decimal(value)
         if not number.is_finite():
             return f"must be a finite number, was {number}"
-        if abs(number) >= self._limit:
+        if number.copy_abs() >= self._limit:
             return f"must be below 1e{self.precision - self.scale} in size, was {number}"
         try:
             number.quantize(self._place, context=_EXACT)
@@ -148,11 +148,6 @@ def json_column() -> TypeEngine[Any]:
 def long_text() -> TypeEngine[str]:
     """Text of any length (MariaDB's TEXT ends at 64 KiB)."""
     return sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
-
-
-def long_bytes() -> TypeEngine[bytes]:
-    """Bytes of any length."""
-    return sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
 
 
 def big_id() -> TypeEngine[int]:

@@ -96,11 +96,6 @@ def long_text() -> sa.types.TypeEngine[Any]:
     return sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
 
 
-def long_bytes() -> sa.types.TypeEngine[Any]:
-    """Bytes of any length."""
-    return sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
-
-
 def one_of(column: str, *values: str) -> sa.CheckConstraint:
     """Only these texts (or NULL)."""
     listed = ", ".join(f"'{value}'" for value in values)

@@ -14,7 +14,6 @@ from perpdesk.adapters.sqlstore.migrations.ddl import (
     Tables,
     big_id,
     exact,
-    long_bytes,
     long_text,
     one_of,
     utc_ms,
@@ -266,7 +265,7 @@ def _states_and_journal(tables: Tables) -> None:
         Column("strategy", String(20), primary_key=True),
         Column("symbol", String(30), primary_key=True),
         Column("state", JSON),
-        Column("state_bytes", long_bytes()),
+        Column("state_base64", long_text()),
         _params_hash(),
         Column("updated_ms", BigInteger, nullable=False),
     )

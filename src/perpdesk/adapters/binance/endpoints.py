@@ -1,0 +1,75 @@
+"""The endpoints that perpdesk uses: path, what must be signed, and what a request costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from perpdesk.adapters.binance.limits import Cost, Pool
+from perpdesk.adapters.binance.payloads import SHAPES
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One endpoint. signed: timestamp and signature; keyed: the key header alone."""
+
+    method: str
+    path: str
+    cost: Cost
+    signed: bool = False
+    keyed: bool = False
+
+    @property
+    def shape(self) -> object:
+        """The type of its answer (``payloads.SHAPES``)."""
+        return SHAPES[self.method, self.path]
+
+
+def _public(path: str, weight: int = 1, pool: Pool = Pool.WEIGHT) -> Endpoint:
+    return Endpoint("GET", path, Cost(weight, pool))
+
+
+def _signed(method: str, path: str, weight: int = 1, orders: int = 0) -> Endpoint:
+    return Endpoint(method, path, Cost(weight, orders_10s=orders, orders_1m=orders), signed=True)
+
+
+TIME = _public("/fapi/v1/time")
+EXCHANGE_INFO = _public("/fapi/v1/exchangeInfo")
+PREMIUM_INDEX = _public("/fapi/v1/premiumIndex")
+PREMIUM_INDEX_ALL = _public("/fapi/v1/premiumIndex", 10)
+FUNDING_RATE = _public("/fapi/v1/fundingRate", 1, Pool.FUNDING)
+OPEN_INTEREST = _public("/fapi/v1/openInterest")
+OPEN_INTEREST_HIST = _public("/futures/data/openInterestHist", 1, Pool.STATISTICS)
+_KLINES = tuple(_public("/fapi/v1/klines", weight) for weight in (1, 2, 5, 10))
+
+ORDER = _signed("POST", "/fapi/v1/order", 0, orders=1)
+ORDER_CANCEL = _signed("DELETE", "/fapi/v1/order")
+ORDER_QUERY = _signed("GET", "/fapi/v1/order")
+OPEN_ORDERS = _signed("GET", "/fapi/v1/openOrders")
+OPEN_ORDERS_ALL = _signed("GET", "/fapi/v1/openOrders", 40)
+CANCEL_OPEN = _signed("DELETE", "/fapi/v1/allOpenOrders")
+ALGO = _signed("POST", "/fapi/v1/algoOrder", 0, orders=1)
+ALGO_CANCEL = _signed("DELETE", "/fapi/v1/algoOrder")
+ALGO_QUERY = _signed("GET", "/fapi/v1/algoOrder")
+OPEN_ALGOS = _signed("GET", "/fapi/v1/openAlgoOrders")
+OPEN_ALGOS_ALL = _signed("GET", "/fapi/v1/openAlgoOrders", 40)
+CANCEL_OPEN_ALGOS = _signed("DELETE", "/fapi/v1/algoOpenOrders")
+
+USER_TRADES = _signed("GET", "/fapi/v1/userTrades", 5)
+INCOME = _signed("GET", "/fapi/v1/income", 30)
+POSITIONS = _signed("GET", "/fapi/v3/positionRisk", 5)
+ACCOUNT = _signed("GET", "/fapi/v3/account", 5)
+ACCOUNT_CONFIG = _signed("GET", "/fapi/v1/accountConfig", 5)
+SYMBOL_CONFIG = _signed("GET", "/fapi/v1/symbolConfig", 5)
+LEVERAGE = _signed("POST", "/fapi/v1/leverage")
+MARGIN_TYPE = _signed("POST", "/fapi/v1/marginType")
+LEVERAGE_BRACKET = _signed("GET", "/fapi/v1/leverageBracket")
+
+_LISTEN = "/fapi/v1/listenKey"
+LISTEN_START = Endpoint("POST", _LISTEN, Cost(1), keyed=True)
+LISTEN_KEEP = Endpoint("PUT", _LISTEN, Cost(1), keyed=True)
+LISTEN_STOP = Endpoint("DELETE", _LISTEN, Cost(1), keyed=True)
+
+
+def klines(limit: int) -> Endpoint:
+    """The klines endpoint with the weight of so many rows."""
+    return _KLINES[0 if limit < 100 else 1 if limit < 500 else 2 if limit <= 1000 else 3]

@@ -1,0 +1,97 @@
+"""A strategy that only the engine's tests use: whatever a position can be surrounded with, at random."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from numba import njit
+from tests.kernel.actors import OWN_SLOTS, SLOTS
+
+from perpdesk.kernel.book import clear, put_limit, put_market, put_trailing, put_trigger
+from perpdesk.kernel.records import BUY, SELL, SLOT_EXIT, SLOT_OWN, STOP, TAG_LADDER, TAG_SIGNAL, TAKE_PROFIT
+from perpdesk.kernel.strategy import Strategy
+
+# The compile cache knows the sources of the package, not those of the tests.
+_HASH = sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+
+
+def _ints(*names):
+    return [(name, "i8") for name in names]
+
+
+# Holder: enters through the gate; while it holds, it places, moves and clears orders of every kind around the
+# position (adding or reducing), and takes all of them back when it is flat.
+holder_params_dt = np.dtype(_ints("activity", "leverage", "stop_ppm", "notional_e8"), align=True)
+holder_state_dt = np.dtype(_ints("seed", "fresh", "choice", "side", "slot", "away", "part"), align=True)
+
+
+@njit(cache=True)
+def _roll(state, n):
+    state.seed = (state.seed * 1103515245 + 12345) % 2147483648
+    return (state.seed // 65536) % n
+
+
+@njit(cache=True)
+def holder_advance(params, shared, state, bar):
+    state.seed = (state.seed + bar.close) % 2147483648
+    state.fresh = 0
+    if _roll(state, 100) >= params.activity:
+        return False
+    state.fresh = 1
+    state.choice = _roll(state, 10)
+    state.side = BUY if _roll(state, 2) else SELL
+    state.slot = SLOT_OWN + _roll(state, OWN_SLOTS)
+    state.away = _roll(state, 60) - 10  # in 1/10000 of the last price
+    state.part = 1 + _roll(state, 4)
+    return True
+
+
+@njit(cache=True)
+def holder_want(params, shared, state, position, slots, head, last, now_ms, in_path):
+    if position.lots == 0:
+        for k in range(SLOT_OWN, SLOT_OWN + OWN_SLOTS):
+            clear(slots[k])
+    if in_path or not state.fresh:
+        return
+    state.fresh = 0
+    if position.lots == 0:
+        head.cand_side = state.side
+        head.cand_score = state.part
+        head.cand_score_max = 4.0
+        head.cand_notional_e8 = params.notional_e8 * state.part
+        head.cand_leverage = params.leverage
+        head.cand_stop_ppm = params.stop_ppm
+        head.cand_timeout_ms = 60_000 * (5 + 20 * state.part)
+        return
+    side = BUY if position.lots > 0 else SELL
+    lots = max(1, abs(position.lots) * state.part // 4)
+    move = last * state.away // 10_000
+    slot = slots[state.slot]
+    if state.choice == 0:
+        clear(slot)
+    elif state.choice <= 2:
+        put_limit(slot, side, max(1, last - side * move), lots, 0, TAG_LADDER, last)
+    elif state.choice <= 4:
+        put_limit(slot, -side, max(1, last + side * move), lots, 1, TAG_LADDER, last)
+    elif state.choice == 5:
+        put_trigger(slot, STOP, -side, max(1, last - side * move), lots, TAG_LADDER)
+    elif state.choice == 6:
+        put_trigger(slot, TAKE_PROFIT, -side, max(1, last + side * move), lots, TAG_LADDER)
+    elif state.choice == 7:
+        put_trailing(slot, -side, lots, max(1, last + side * move), 2_000, TAG_LADDER)
+    elif state.choice == 8:
+        put_market(slot, -side, lots, 1, TAG_LADDER)
+    else:
+        put_market(slots[SLOT_EXIT], -side, abs(position.lots), 1, TAG_SIGNAL)
+
+
+HOLDER = Strategy(
+    name=f"test_holder_{_HASH}",
+    params_dt=holder_params_dt,
+    state_dt=holder_state_dt,
+    advance=holder_advance,
+    want=holder_want,
+    slots=SLOTS,
+)
