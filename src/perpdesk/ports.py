@@ -81,10 +81,14 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The venue's answer to one request."""
+    """The venue's answer to one request.
+
+    fence_ms: with UNKNOWN, our time after which the venue cannot accept the request any more (0: not told).
+    """
 
     outcome: Outcome
     reason: str = ""
+    fence_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +154,16 @@ class StepClosed:
 
 @dataclass(frozen=True, slots=True)
 class FundingCharged:
-    """Funding was exchanged on the position of a symbol at this rate and mark price."""
+    """Funding was exchanged on the position of a symbol at this rate and mark price.
+
+    amount_e8: the venue's own booking (> 0 is received), None where it does not tell.
+    """
 
     symbol: int
     rate_e8: int
     mark: int
     ms: int
+    amount_e8: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +173,43 @@ class StepOver:
     now_ms: int
 
 
-Message = Traded | Triggered | ForcedClose | PriceReached | StepClosed | FundingCharged | StepOver
+@dataclass(frozen=True, slots=True)
+class OrderGone:
+    """The venue ended an order that nobody here took back: expired, rejected at its trigger, canceled."""
+
+    client_id: str
+    symbol: int
+    sleeve: int
+    slot: int
+    reason: str
+    ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalTraded:
+    """A fill on this account of an order that no sleeve placed: a person, the app, another program."""
+
+    client_id: str
+    symbol: int
+    side: int
+    price: int
+    lots: int
+    fee_e8: int
+    ms: int
+    trade_id: int
+
+
+Message = (
+    Traded
+    | Triggered
+    | ForcedClose
+    | PriceReached
+    | StepClosed
+    | FundingCharged
+    | StepOver
+    | OrderGone
+    | ExternalTraded
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,9 +92,7 @@ async def test_every_live_status_holds_the_place(store: SqlStore) -> None:
     position_id = await store.open_position(rows.position(), rows.intent())
     for status in LIVE_STATUSES:
         await store.update_position(position_id, T0 + 1, status=status)
-        with pytest.raises(
-            PositionExists, match="v2 already has a live LONG position on BTCUSDT"
-        ):
+        with pytest.raises(PositionExists, match="v2 already has a live LONG position on BTCUSDT"):
             await store.open_position(rows.position(), rows.intent())
         assert [row.status for row in await store.live_positions(ACCOUNT)] == [status]
 

@@ -96,9 +96,12 @@ def stop_level(guard, age_ms):
 
 
 @njit(cache=True)
-def judge(guard, move, peak, age_ms, timeout_ms):
-    """The tag of the rule that acts, or TAG_NONE. Order: fixed, timed (shortest first), trailing,
-    take-profit, timeout. A timed stop's tag carries its minutes (records.tag_name)."""
+def judge(guard, move, peak, age_ms, timeout_ms, was_armed=0):
+    """The tag of the rule that acts, or TAG_NONE.
+
+    Order: fixed, timed (shortest first), trailing, take-profit, timeout. A timed stop's tag carries its
+    minutes (records.tag_name). Once armed, a trailing exit stays armed, however an average is rounded.
+    """
     if guard.fixed_stop < 0.0 and move <= guard.fixed_stop:
         return TAG_FIXED_STOP
     fast = 0
@@ -109,7 +112,7 @@ def judge(guard, move, peak, age_ms, timeout_ms):
             fast = within
     if fast > 0:
         return TAG_FAST_STOP + TAG_MINUTES * (fast // MINUTE_MS)
-    armed = guard.trailing_activation > 0.0 and peak >= guard.trailing_activation
+    armed = guard.trailing_activation > 0.0 and (was_armed or peak >= guard.trailing_activation)
     if armed and move <= q9(max(peak - guard.trailing_retrace, guard.trailing_floor)):
         return TAG_TRAILING
     if guard.fixed_tp > 0.0 and move >= guard.fixed_tp:
@@ -158,12 +161,18 @@ def protect(guard, instrument, position, slots, head, last, now_ms, in_path):
     if leave.kind == MARKET:
         put_market(leave, -side, held, 1, leave.tag)
         return
-    tag = judge(guard, move, peak, age_ms, timeout_ms)
+    tag = judge(guard, move, peak, age_ms, timeout_ms, position.armed)
     if tag != TAG_NONE:
-        slots[SLOT_ENTRY].kind = NONE
         put_market(leave, -side, held, 1, tag)
         return
     _watch(guard, position, head, side, average, peak, age_ms, timeout_ms)
+
+
+@njit(cache=True)
+def add_nothing_on_the_way_out(slots):
+    """A position that is being closed takes no rest of its entry any more."""
+    if slots[SLOT_STOP].kind == MARKET or slots[SLOT_EXIT].kind == MARKET or slots[SLOT_TRAIL].kind == MARKET:
+        slots[SLOT_ENTRY].kind = NONE
 
 
 @njit(cache=True)

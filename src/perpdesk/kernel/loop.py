@@ -11,7 +11,7 @@ from numba import njit
 
 from perpdesk.kernel.book import clear_all, clear_shared, touch_trailing
 from perpdesk.kernel.gate import judge_step
-from perpdesk.kernel.guard import protect
+from perpdesk.kernel.guard import add_nothing_on_the_way_out, protect
 from perpdesk.kernel.ledger import (
     fee_e8,
     is_quiet,
@@ -49,6 +49,7 @@ def _react(params, guard, shared, state, instrument, position, slots, head, last
         head.cand_side = 0
     protect(guard, instrument, position, slots, head, last, now_ms, in_path)
     want(params, shared, state, position, slots, head, last, now_ms, in_path)
+    add_nothing_on_the_way_out(slots)
     touch_trailing(slots, last)
     band(slots, head)
 
@@ -182,6 +183,12 @@ def unrealised_now(instruments, positions, heads):
 
 
 @njit(cache=True)
+def fills_reserved(symbols):
+    """Rows of the fills buffer kept free for one step."""
+    return 4096 + 64 * symbols
+
+
+@njit(cache=True)
 def _record(fill, ms, v, s, k, side, price, lots, taker, tag, fee, realised, held, cash):
     fill.ms = ms
     fill.sleeve = v
@@ -205,12 +212,16 @@ def _walk_bar(
 ):  # fmt: skip
     """One bar's path of one symbol: match → settle → react until it is done. Returns (fills, acted)."""
     begin(walk, head.last if head.last > 0 else bar.open, bar, acct.volume_share_ppm)
-    acted = False
+    acted = 0
     while True:
         code = step_path(own, head, walk, every_point)
         if code == DONE:
             return n, acted
-        acted = True
+        acted = 1
+        if n >= fills.shape[0]:
+            raise OverflowError(
+                "a minute has more fills than the buffer holds: an order is re-placed for ever"
+            )
         if code >= 0:
             slot = own[code]
             side = slot.side
@@ -280,6 +291,20 @@ def _walk_bar(
 
 
 @njit(cache=True)
+def _walk_if_touched(
+    params, guard, shared, state, acct, instrument, position, own, head, walk, s, bar, fills, n, every_point,
+    instruments, positions, slots, heads,
+):  # fmt: skip
+    """The walk of a bar that leaves its band. Returns (fills, acted)."""
+    if every_point or bar.low <= head.lo or bar.high >= head.hi:
+        return _walk_bar(
+            params, guard, shared, state, acct, instrument, position, own, head, walk, s, bar, fills, n,
+            every_point, instruments, positions, slots, heads,
+        )  # fmt: skip
+    return n, 0
+
+
+@njit(cache=True)
 def run(
     params, guards, shared, states, account, sleeves, instruments, positions, slots, heads, walks,
     bars, first_ms, funding, funding_at, fills, start, skip, counters,
@@ -294,7 +319,7 @@ def run(
     symbols = bars.shape[1]
     acct = account[0]
     n = 0
-    room = fills.shape[0] - symbols * 64
+    room = fills.shape[0] - fills_reserved(symbols)
     every_point = not skip
     crossed = acct.margin_mode == CROSS
     walked = 0
@@ -305,10 +330,20 @@ def run(
         if n > room:
             break
         now_ms = first_ms + (t + 1) * MINUTE_MS
-        if OBSERVES:
-            observe(params[0], shared[0], bars[t])
         unrealised = 0
         candidates = 0
+        if OBSERVES:  # what is observed of a minute must not be known inside it: all paths first
+            for s in range(symbols):
+                bar = bars[t, s]
+                if bar.open_ms != ABSENT_MS:
+                    n, walks[s].acted = _walk_if_touched(
+                        params[0], guards[0], shared[0], states[s], acct, instruments[s], positions[0, s],
+                        slots[0, s], heads[0, s], walks[s], s, bar, fills, n, every_point, instruments,
+                        positions, slots, heads,
+                    )  # fmt: skip
+                    heads[0, s].last = bar.close
+                    heads[0, s].step_ms = now_ms
+            observe(params[0], shared[0], bars[t])
         for s in range(symbols):
             bar = bars[t, s]
             head = heads[0, s]
@@ -317,13 +352,17 @@ def run(
                     unrealised += unrealised_e8(positions[0, s], instruments[s], head.last)
                 continue
             present += 1
-            acted = False
-            if every_point or bar.low <= head.lo or bar.high >= head.hi:
+            if OBSERVES:
+                acted = walks[s].acted
+            elif every_point or bar.low <= head.lo or bar.high >= head.hi:
                 n, acted = _walk_bar(
                     params[0], guards[0], shared[0], states[s], acct, instruments[s], positions[0, s],
-                    slots[0, s], head, walks[s], s, bar, fills, n, every_point, instruments, positions, slots, heads,
+                    slots[0, s], head, walks[s], s, bar, fills, n, every_point, instruments, positions, slots,
+                    heads,
                 )  # fmt: skip
                 walked += 1
+            else:
+                acted = 0
             head.last = bar.close
             head.step_ms = now_ms
             if (

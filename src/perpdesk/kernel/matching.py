@@ -33,6 +33,7 @@ def begin(walk, previous_close, bar, volume_share_ppm):
     walk.ms = bar.open_ms
     walk.jump = 0
     walk.dirty = 0
+    walk.asked = 0
     if volume_share_ppm <= 0:
         walk.budget_lots = _UNLIMITED
     else:
@@ -149,6 +150,8 @@ def _next_event(slots, head, walk, start, end):
         other = _distance(False, head.fire_hi, start, end)
         if distance < 0 or (other >= 0 and other < distance):
             distance = other
+        if distance == 0 and walk.asked:
+            distance = -1  # told already: whoever has nothing to answer is not asked for ever
         if distance >= 0 and distance * 4 + 3 < best:
             best = distance * 4 + 3
             code = FIRE
@@ -175,21 +178,25 @@ def step_path(slots, head, walk, every_point):
                 walk.jump = 1 if leg == 0 else 0
                 if leg > 0 and price != start:
                     walk.cursor = price
+                    walk.asked = 0
                     walk.ms = walk.open_ms + _arrival_ms(leg)
                     if touch_trailing(slots, price):
                         band(slots, head)
+                walk.asked = 1 if code == FIRE else 0
                 if code == FIRE:
                     head.fire_lo = -FAR  # asked once; whoever answers sets the next level
                     head.fire_hi = FAR
                 return code
+        if end != start:
+            walk.asked = 0
         walk.cursor = end
         walk.leg = leg + 1
         walk.jump = 0
         walk.ms = walk.open_ms + _arrival_ms(leg)
         if touch_trailing(slots, end):
             band(slots, head)
-        if leg == 0:
-            _rest_uncrossed(slots, end)
+        if leg == 0 and _rest_uncrossed(slots, end):
+            band(slots, head)
         if every_point or (leg == 0 and walk.dirty) or end <= head.peak_lo or end >= head.peak_hi:
             return POINT
     return DONE
@@ -203,11 +210,14 @@ def _arrival_ms(leg):
 
 @njit(cache=True)
 def _rest_uncrossed(slots, opening):
-    """A limit that was marketable at the close but is not at the open rests like any other."""
+    """A limit that was marketable at the close but is not at the open rests like any other; True if one."""
+    changed = False
     for k in range(slots.shape[0]):
         slot = slots[k]
         if slot.crossing and not (slot.kind == LIMIT and is_marketable(slot.side, slot.price, opening)):
             slot.crossing = 0
+            changed = True
+    return changed
 
 
 @njit(cache=True)

@@ -277,9 +277,24 @@ head_dt = np.dtype(
     align=True,
 )
 
-# Where a bar's path stands. leg 0 is the jump from the previous close to the open.
+# Where a bar's path stands. leg 0 is the jump from the previous close to the open. asked: a level was told
+# at this very price and nothing has happened since. acted: the walk of this bar met an event.
 walk_dt = np.dtype(
-    _ints("leg", "cursor", "p0", "p1", "p2", "p3", "open_ms", "ms", "jump", "dirty", "budget_lots"),
+    _ints(
+        "leg",
+        "cursor",
+        "p0",
+        "p1",
+        "p2",
+        "p3",
+        "open_ms",
+        "ms",
+        "jump",
+        "dirty",
+        "asked",
+        "acted",
+        "budget_lots",
+    ),
     align=True,
 )
 

@@ -94,7 +94,8 @@ class Replay:
     def feed(self, bars: np.ndarray, first_ms: int) -> None:
         """Run bars [T, N] (one row per minute from first_ms) through the step."""
         if self._buffer is None:
-            self._buffer = zeros(_FILLS_AT_ONCE + bars.shape[1] * 64, fill_dt)
+            reserved = self.mind.strategy.compiled().fills_reserved(bars.shape[1])
+            self._buffer = zeros(_FILLS_AT_ONCE + reserved, fill_dt)
         at = 0
         while at < len(bars):
             at, count = self._run(bars, first_ms, at, self._buffer)

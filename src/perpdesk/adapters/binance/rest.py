@@ -6,7 +6,6 @@ because the caller of an order must not mistake it for a failure. ``ask`` is for
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -156,7 +155,7 @@ class Rest:
             ) as answer:
                 body = await _body(answer)
                 status, got = answer.status, answer.headers
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return Reply(None, None, _quiet(error), b"", _NO_HEADERS, fence_ms)
         self.hosts.check(got)
         self.governor.answered(ticket, got)

@@ -7,7 +7,8 @@ one may: that is not found out by trading.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import ReflectedIndex
@@ -39,7 +40,7 @@ def check_revision(connection: sa.Connection, shown_url: str) -> None:
 def check_schema(connection: sa.Connection) -> None:
     """Raise SchemaIncomplete, naming everything that is missing, unless every table, column, primary key
     and unique constraint of ``schema`` is there."""
-    missing = list(_missing(sa.inspect(connection)))
+    missing = list(_Found(connection).missing())
     if missing:
         raise SchemaIncomplete(
             "the database lacks " + "; ".join(missing) + ": trading without it could double a position. "
@@ -47,53 +48,63 @@ def check_schema(connection: sa.Connection) -> None:
         )
 
 
-def _missing(inspector: sa.Inspector) -> Iterable[str]:
-    tables = set(inspector.get_table_names())
-    for table in METADATA.sorted_tables:
-        if table.name not in tables:
-            yield f"table {table.name}"
-            continue
-        there = {column["name"] for column in inspector.get_columns(table.name)}
-        yield from (
-            f"column {table.name}.{column.name}" for column in table.columns if column.name not in there
+class _Found:
+    """What the database has, by table: read at once, since a start waits for it."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        inspector = sa.inspect(connection)
+        self.has_partial_indexes = connection.dialect.name not in ("mysql", "mariadb")
+        self.columns = _by_table(inspector.get_multi_columns())
+        self.keys = _by_table(inspector.get_multi_pk_constraint())
+        self.uniques = _by_table(inspector.get_multi_unique_constraints())
+        self.indexes = _by_table(inspector.get_multi_indexes())
+
+    def missing(self) -> Iterable[str]:
+        for table in METADATA.sorted_tables:
+            if table.name not in self.columns:
+                yield f"table {table.name}"
+                continue
+            there = {column["name"] for column in self.columns[table.name]}
+            wanted = [column.name for column in table.columns if column.name not in there]
+            yield from (f"column {table.name}.{name}" for name in wanted)
+            for constraint in table.constraints:
+                if isinstance(constraint, (sa.PrimaryKeyConstraint, sa.UniqueConstraint)):
+                    names = [column.name for column in constraint.columns]
+                    if frozenset(names) not in self._unique_sets(table.name):
+                        yield f"the unique key of {table.name} ({', '.join(names)})"
+        for place in PARTIAL_UNIQUES:
+            if place.table.name in self.columns and not self._has_partial(place):
+                columns = ", ".join(place.columns)
+                yield f"unique index {place.name} on {place.table.name} ({columns}) where {place.where}"
+
+    def _unique_sets(self, table: str) -> set[frozenset[str | None]]:
+        """The column sets that are unique over the whole table."""
+        sets = [self.keys[table]["constrained_columns"]]
+        sets += [unique["column_names"] for unique in self.uniques.get(table, [])]
+        sets += [
+            index["column_names"]
+            for index in self.indexes.get(table, [])
+            if index["unique"] and _condition(index) is None
+        ]
+        return {frozenset(names) for names in sets}
+
+    def _has_partial(self, place: PartialUnique) -> bool:
+        if not self.has_partial_indexes:
+            columns = {column["name"]: column for column in self.columns[place.table.name]}
+            computed = columns.get(place.key_column, {}).get("computed")
+            if computed is None or not _same_condition(computed["sqltext"], place.where):
+                return False
+            return frozenset((*place.columns, place.key_column)) in self._unique_sets(place.table.name)
+        return any(
+            index["unique"]
+            and tuple(index["column_names"]) == place.columns
+            and _same_condition(_condition(index), place.where)
+            for index in self.indexes.get(place.table.name, [])
         )
-        unique = _unique_columns(inspector, table.name)
-        for constraint in table.constraints:
-            if isinstance(constraint, (sa.PrimaryKeyConstraint, sa.UniqueConstraint)):
-                wanted = frozenset(column.name for column in constraint.columns)
-                if wanted not in unique:
-                    yield f"the unique key of {table.name} ({', '.join(c.name for c in constraint.columns)})"
-    for place in PARTIAL_UNIQUES:
-        if place.table.name in tables and not _has_partial(inspector, place):
-            columns = ", ".join(place.columns)
-            yield f"unique index {place.name} on {place.table.name} ({columns}) where {place.where}"
 
 
-def _unique_columns(inspector: sa.Inspector, table: str) -> set[frozenset[str]]:
-    """The column sets that are unique over the whole table."""
-    found = {frozenset(inspector.get_pk_constraint(table)["constrained_columns"])}
-    found |= {frozenset(unique["column_names"]) for unique in inspector.get_unique_constraints(table)}
-    for index in inspector.get_indexes(table):
-        if index["unique"] and _condition(index) is None:
-            found.add(frozenset(name for name in index["column_names"] if name is not None))
-    return found
-
-
-def _has_partial(inspector: sa.Inspector, place: PartialUnique) -> bool:
-    if inspector.dialect.name in ("mysql", "mariadb"):
-        columns = {column["name"]: column for column in inspector.get_columns(place.table.name)}
-        key = columns.get(place.key_column)
-        computed = None if key is None else key.get("computed")
-        condition = None if computed is None else computed["sqltext"]
-        is_unique = frozenset((*place.columns, place.key_column)) in _unique_columns(
-            inspector, place.table.name
-        )
-        return is_unique and _same_condition(condition, place.where)
-    for index in inspector.get_indexes(place.table.name):
-        same_columns = tuple(index["column_names"]) == place.columns
-        if index["unique"] and same_columns and _same_condition(_condition(index), place.where):
-            return True
-    return False
+def _by_table(found: Mapping[tuple[str | None, str], Any]) -> dict[str, Any]:
+    return {name: parts for (_, name), parts in found.items()}
 
 
 def _condition(index: ReflectedIndex) -> str | None:

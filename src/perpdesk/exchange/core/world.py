@@ -115,6 +115,7 @@ class World:
         self.house_lots = [0] * len(contracts)
         self.house_cash_e8 = 0
         self.insurance_e8 = 0
+        self.funding_paid_e8 = 0
         self.trigger_refusal: Callable[[Conditional], str | None] | None = None
 
     def open_account(self, balance_e8: int, now_ms: int) -> Account:

@@ -1,0 +1,92 @@
+"""What became of an order whose answer was lost: both books, its fills, and the fence.
+
+"Does not exist" proves nothing before ``timestamp + recvWindow`` has passed, and little after it: absence
+needs two agreeing looks, at least two seconds apart, at the right book and at the fills.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from perpdesk.adapters.binance import endpoints as to
+from perpdesk.adapters.binance import payloads as p
+from perpdesk.adapters.binance.errors import ExchangeRefused
+from perpdesk.adapters.binance.known_orders import is_final
+from perpdesk.adapters.binance.limits import Lane
+from perpdesk.adapters.binance.rest import Rest
+from perpdesk.ports import Clock
+
+LOOK_AGAIN_MS = 2_000
+# Beyond the fence: the exchange's own clock and the way back.
+MARGIN_MS = 1_000
+_NOT_FOUND = (-2011, -2013)
+
+
+class Standing(Enum):
+    """What is proven."""
+
+    ALIVE = "alive"
+    ENDED = "ended"
+    ABSENT = "absent"  # proven: it was never accepted, and cannot be any more
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An order as one of the books shows it. order: ordinary; algo: conditional."""
+
+    standing: Standing
+    order: p.Order | None = None
+    algo: p.AlgoOrder | None = None
+
+
+async def look(rest: Rest, symbol: str, client_id: str, *, lane: Lane = Lane.QUERY) -> Found:
+    """Look in both books once. UNKNOWN: neither has it. Raises ExchangeUnreachable, ExchangeRefused."""
+    algo = await _or_none(rest, to.ALGO_QUERY, (("clientAlgoId", client_id),), lane)
+    order = await _or_none(
+        rest, to.ORDER_QUERY, (("symbol", symbol), ("origClientOrderId", client_id)), lane
+    )
+    if order is not None:
+        ended = is_final(order.status)
+    elif algo is not None:
+        ended = is_final(p_text(algo.algo_status))
+    else:
+        return Found(Standing.UNKNOWN)
+    return Found(Standing.ENDED if ended else Standing.ALIVE, order, algo)
+
+
+async def settle(rest: Rest, clock: Clock, symbol: str, client_id: str, fence_ms: int) -> Found:
+    """Wait until it is proven whether the order exists. Raises ExchangeUnreachable if nobody answers.
+
+    fence_ms: from the Answer that said UNKNOWN. ABSENT is told only after the fence and two looks.
+    """
+    absent_ms: int | None = None
+    while True:
+        found = await look(rest, symbol, client_id)
+        if found.standing is not Standing.UNKNOWN:
+            return found
+        now_ms = clock.now_ms()
+        if now_ms > fence_ms + MARGIN_MS:
+            if absent_ms is None:
+                absent_ms = now_ms
+            elif now_ms - absent_ms >= LOOK_AGAIN_MS:
+                return Found(Standing.ABSENT)
+        await clock.sleep_until(now_ms + LOOK_AGAIN_MS)
+
+
+async def _or_none(
+    rest: Rest, endpoint: to.Endpoint, params: tuple[tuple[str, str], ...], lane: Lane
+) -> p.Order | p.AlgoOrder | None:  # fmt: skip
+    try:
+        found: p.Order | p.AlgoOrder = await rest.ask(endpoint, params, lane)
+    except ExchangeRefused as error:
+        if error.code in _NOT_FOUND:
+            return None
+        raise
+    return found
+
+
+def p_text(value: object) -> str:
+    """A field that may be missing."""
+    return value if isinstance(value, str) else ""

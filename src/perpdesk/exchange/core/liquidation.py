@@ -1,0 +1,130 @@
+"""Liquidation: margin call, orders cancelled, the position taken over at market, the fund behind it (§14.6)."""
+
+from __future__ import annotations
+
+from perpdesk.exchange.core import events, margin, settling
+from perpdesk.exchange.core.accounts import Account, Position
+from perpdesk.exchange.core.contracts import PPM
+from perpdesk.exchange.core.orders import ER_LIQUIDATION, Order
+from perpdesk.exchange.core.world import Market, Print, World
+from perpdesk.kernel import ledger
+
+
+def check(world: World, market: Market, now_ms: int) -> None:
+    """Judge everybody who holds the contract, at its mark."""
+    for account in world.accounts:
+        if account.liquidating:
+            continue
+        for position in account.held(market.contract.index):
+            if position.lots == 0:
+                continue
+            if account.of(position.contract).isolated:
+                _judge_isolated(world, account, position, now_ms)
+            else:
+                _judge_cross(world, account, now_ms)
+
+
+def _judge_isolated(world: World, account: Account, position: Position, now_ms: int) -> None:
+    maintenance = margin.maintenance_e8(world, position)
+    balance = position.margin_e8 + margin.unrealised_e8(world, position)
+    if maintenance < balance:
+        _warn(world, account, [position], maintenance, balance, False, now_ms)
+        return
+    account.liquidating = True
+    for order in list(account.open_orders.values()):
+        if order.contract == position.contract and order.is_open:
+            settling.end_order(world, order, "EXPIRED", "EXPIRED", ER_LIQUIDATION, now_ms)
+    _take_over(world, account, position, position.margin_e8, now_ms)
+    account.liquidating = False
+
+
+def _judge_cross(world: World, account: Account, now_ms: int) -> None:
+    held = [p for p in account.held() if not account.of(p.contract).isolated]
+    maintenance = sum(margin.maintenance_e8(world, p) for p in held)
+    balance = margin.cross_wallet_e8(account) + margin.cross_unrealised_e8(world, account)
+    if maintenance < balance:
+        _warn(world, account, held, maintenance, balance, True, now_ms)
+        return
+    account.liquidating = True
+    for order in list(account.open_orders.values()):
+        if order.is_open:
+            settling.end_order(world, order, "EXPIRED", "EXPIRED", ER_LIQUIDATION, now_ms)
+    held.sort(key=lambda p: margin.unrealised_e8(world, p))
+    for position in held:
+        _take_over(world, account, position, max(0, margin.cross_wallet_e8(account)), now_ms)
+        left = [p for p in account.held() if not account.of(p.contract).isolated]
+        rest = sum(margin.maintenance_e8(world, p) for p in left)
+        if left and rest < margin.cross_wallet_e8(account) + margin.cross_unrealised_e8(world, account):
+            break
+    account.liquidating = False
+
+
+def _warn(
+    world: World,
+    account: Account,
+    positions: list[Position],
+    maintenance: int,
+    balance: int,
+    cross: bool,
+    now_ms: int,
+) -> None:
+    near = maintenance * PPM >= balance * world.rules.margin_call_ppm
+    if near and not account.margin_called:
+        events.margin_call(world, account, positions, cross, now_ms)
+    account.margin_called = near
+
+
+def _take_over(world: World, account: Account, position: Position, backing_e8: int, now_ms: int) -> None:
+    """Close the whole position at mark with the liquidation fee; a loss beyond its backing is the fund's."""
+    market = world.markets[position.contract]
+    contract = market.contract
+    lots = abs(position.lots)
+    side = -1 if position.lots > 0 else 1
+    notional = contract.notional_e8(market.mark, lots)
+    loss_before_fee = margin.unrealised_e8(world, position)
+    fee = int(ledger.fee_e8(notional, contract.liquidation_fee_ppm))
+    fee = max(0, min(fee, backing_e8 + loss_before_fee))
+    order = Order(
+        id=world.next_order_id(),
+        account=account.index,
+        contract=position.contract,
+        client_id=f"autoclose-{now_ms}{world.next_seq() % 1000:03d}",
+        side=side,
+        position_side=position.side,
+        type="LIQUIDATION",
+        tif="IOC",
+        price=market.mark,
+        lots=lots,
+        reduce_only=not account.hedge,
+        closes=account.hedge,
+        stp="NONE",
+        price_match="NONE",
+        good_till_ms=0,
+        created_ms=now_ms,
+        updated_ms=now_ms,
+        seq=world.next_seq(),
+        original_type="LIMIT",
+    )
+    account.orders[order.id] = order
+    account.by_client_id[order.contract, order.client_id] = order
+    account.forced.append(order)
+    market.trade_id += 1
+    public = Print(market.trade_id, contract.index, market.mark, lots, side < 0, now_ms)
+    market.prints.append(public)
+    world.prints.append(public)
+    world.house_lots[contract.index] -= side * lots
+    world.house_cash_e8 += side * notional
+    events.order_update(world, order, "NEW", now_ms)
+    settling.book_fill(world, order, market.mark, lots, market.trade_id, False, now_ms, fee)
+    shortfall = -(backing_e8 + loss_before_fee - fee)
+    if shortfall > 0:
+        account.record.cash_e8 += shortfall
+        account.record.realised_e8 += shortfall
+        world.insurance_e8 += shortfall
+        world.income(account, "INSURANCE_CLEAR", shortfall, contract.symbol, now_ms)
+        events.account_update(
+            world, account, "INSURANCE_CLEAR", now_ms, contract.index, change_e8=shortfall, positions=False
+        )
+    account.record.liquidations += 1
+    settling.tidy(world, account, position.contract, position.side, now_ms)
+    world.forced.append((account.index, {"order": order, "ms": now_ms}))

@@ -1,0 +1,50 @@
+"""What a server can be told. The defaults behave like production in 2026."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from perpdesk.domain.instrument import Instrument
+from perpdesk.exchange.core.world import Rules
+from perpdesk.market.tape import Tape
+from perpdesk.ports import Clock
+
+DEFAULT_PRICES: Mapping[str, str] = {"BTCUSDT": "50000", "ETHUSDT": "2500", "SOLUSDT": "150"}
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """clock: the machine's (adapters.clocks.SystemClock) or one that a test drives.
+
+    With a tape, its minutes are replayed at ``speed`` (0: as fast as possible, None: only when told) and the
+    exchange's time is the tape's. Without, prices stand at ``prices`` until ``tick`` is called and the
+    exchange's time is the clock's. balance: USDT of every account.
+    """
+
+    clock: Clock
+    prices: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_PRICES))
+    instruments: Mapping[str, Instrument] | None = None
+    tape: Tape | None = None
+    speed: float | None = 1.0
+    lockstep: bool = False
+    accounts: int = 2
+    balance: str = "10000"
+    host: str = "127.0.0.1"
+    port: int = 0
+    tls: ssl.SSLContext | None = None
+    rules: Rules = field(default_factory=Rules)
+    signature_mode: Literal["lenient", "strict"] = "lenient"
+    recv_window_mode: Literal["check", "skip"] = "check"
+    ws_legacy: Literal["public_only", "full"] = "public_only"
+    weight_limit: int = 2_400
+    order_limit_10s: int = 300
+    order_limit_1m: int = 1_200
+    retry_after: bool = True
+    event_order: Literal["live", "shuffled"] = "live"
+    listen_key_ms: int = 3_600_000
+    pulse_ms: int = 100
+    control: bool = False
+    public_keys: Sequence[tuple[str, bytes]] = ()
