@@ -5,8 +5,11 @@ concrete adapters.
 from __future__ import annotations
 
 import asyncio
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -185,20 +188,34 @@ class Desk:
     engine: Engine
     seconds: float = 0.0
     on_step: Callable[[int], None] = lambda steps: None
+    stopped_at_ms: int | None = None
+    _stopping: bool = False
+
+    def stop_soon(self) -> None:
+        """Wind down at the end of the step under way."""
+        self._stopping = True
 
     async def run(self) -> None:
-        """Trade until the recorded minutes end."""
+        """Trade until the recorded minutes end, or somebody asks to stop."""
         began = time.perf_counter()
         async for message in self.venue.messages():
             await self.engine.handle(message)
-            if isinstance(message, StepOver) and self.engine.steps % _PROGRESS_STEPS == 0:
+            if not isinstance(message, StepOver):
+                continue
+            if self.engine.steps % _PROGRESS_STEPS == 0:
                 self.on_step(self.engine.steps)
+                await asyncio.sleep(0)  # lets signals in
+            if self._stopping:
+                self.stopped_at_ms = message.now_ms
+                await self.engine.stop(message.now_ms)
+                break
         self.seconds = time.perf_counter() - began
 
     def result(self, mode: str = "paper") -> RunResult:
         """The figures so far."""
         fills = self.engine.fills()
-        return _result(mode, self.loaded, self.setup, self.market, fills, self.seconds, self.engine.bars)
+        bars, stopped = self.engine.bars, self.stopped_at_ms
+        return _result(mode, self.loaded, self.setup, self.market, fills, self.seconds, bars, stopped)
 
 
 def desk(
@@ -265,12 +282,14 @@ async def paper(
     """Trade on the in-process venue and keep the records in a database (None: keep none).
 
     A simulated run has a wallet and an account id of its own, and its switch is on from the start.
-    Raises DatabaseNotMigrated before anything runs.
+    SIGTERM and Ctrl-C end it between two steps: unfilled entries are cancelled, positions and their stops
+    stay. Raises DatabaseNotMigrated before anything runs.
     """
     if database is None:
         one = desk(loaded, strategies, market, speed=speed)
         one.on_step = progress
-        await one.run()
+        with _stopped_by_signals(one):
+            await one.run()
         return one.result(mode.value)
     sleeves = sleeves_of(loaded, strategies)
     now_ms = SystemClock().now_ms
@@ -315,11 +334,28 @@ async def paper(
             speed=speed, seed=run.id, account_id=account_id,
         )  # fmt: skip
         one.on_step = progress
-        await one.run()
+        with _stopped_by_signals(one):
+            await one.run()
         result = one.result(mode.value)
         await _keep_states(store, one, account_id, kept.params_hash)
         await store.finish_run(run.id, now_ms(), {**result.to_json(), "database_account": account_id})
         return result
+
+
+@contextmanager
+def _stopped_by_signals(one: Desk) -> Iterator[None]:
+    """SIGTERM and Ctrl-C end the run between two steps, with its books complete."""
+    loop = asyncio.get_running_loop()
+    taken = []
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, one.stop_soon)
+            taken.append(number)
+    try:
+        yield
+    finally:
+        for number in taken:
+            loop.remove_signal_handler(number)
 
 
 async def _keep_states(store: SqlStore, one: Desk, account_id: int, params_hash: str) -> None:
@@ -352,6 +388,7 @@ def _result(
     fills: np.recarray,
     seconds: float,
     bars: int | None = None,
+    to_ms: int | None = None,
 ) -> RunResult:
     return summarise(
         mode=mode,
@@ -364,6 +401,6 @@ def _result(
         params_hash=frozen(loaded).params_hash,
         funding_known=market.funding_known,
         from_ms=market.from_ms,
-        to_ms=market.to_ms,
+        to_ms=market.to_ms if to_ms is None else to_ms,
         notes=market.notes,
     )

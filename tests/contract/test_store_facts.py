@@ -63,7 +63,7 @@ async def test_fill_queries_pick_what_they_say(store: SqlStore) -> None:
         await store.record_fill(fill(trade_id=trade_id, fill_ms=T0 + ms, position_id=owner))
 
     async def found(**query: object) -> list[int]:
-        return [row.trade_id for row in await store.fills(FillQuery(**query))]  # type: ignore[arg-type]  # free form
+        return [row.trade_id for row in await store.fills(FillQuery(**query))]
 
     assert await found() == [1, 2, 4, 3]
     assert await found(limit=2) == [4, 3]

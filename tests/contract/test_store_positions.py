@@ -186,7 +186,7 @@ async def test_what_cannot_be_is_refused_before_anything_is_written(store: SqlSt
         await store.update_position(12345, T0, quantity=Decimal(1))
     position_id = await store.open_position(rows.position(), rows.intent())
     with pytest.raises(InputError, match="cannot be changed"):
-        await store.update_position(position_id, T0, account_id=8)  # type: ignore[call-arg]  # the test's point
+        await store.update_position(position_id, T0, account_id=8)
     with pytest.raises(InputError, match="ended by close_position"):
         await store.update_position(position_id, T0, status=PositionStatus.CLOSED)
     assert len(await store.positions(PositionQuery())) == 1
@@ -211,7 +211,7 @@ async def test_queries_pick_what_they_say(store: SqlStore) -> None:
         ids.append(await store.open_position(rows.position(**given), rows.intent()))
 
     async def found(**query: object) -> list[int]:
-        return [row.id for row in await store.positions(PositionQuery(**query))]  # type: ignore[arg-type]  # free form
+        return [row.id for row in await store.positions(PositionQuery(**query))]
 
     assert await found() == ids
     assert await found(signal_version="v2") == ids[1::2]

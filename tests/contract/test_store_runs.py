@@ -117,7 +117,7 @@ async def test_states_come_back_as_they_were(store: SqlStore, kept: object) -> N
             account_id=ACCOUNT,
             strategy="v2",
             symbol=symbol,
-            state=value,  # type: ignore[arg-type]  # JSON or bytes
+            state=value,
             params_hash=rows.params_hash,
             updated_ms=ms,
         )

@@ -14,7 +14,10 @@ EXIT_INTERNAL, EXIT_INPUT = 1, 2
 
 
 def _application() -> typer.Typer:
-    from perpdesk.cli import configure, database, demo, run
+    from perpdesk.cli.configure import add_to as add_configuration
+    from perpdesk.cli.database import add_to as add_database
+    from perpdesk.cli.demo import add_to as add_demo
+    from perpdesk.cli.run import add_to as add_runs
 
     application = typer.Typer(
         name="perpdesk",
@@ -23,10 +26,10 @@ def _application() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    run.add_to(application)
-    demo.add_to(application)
-    configure.add_to(application)
-    database.add_to(application)
+    add_runs(application)
+    add_demo(application)
+    add_configuration(application)
+    add_database(application)
     return application
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from perpdesk.app import backtest, paper
-from perpdesk.cli.console import out, print_json, progress
+from perpdesk.cli.console import notice, out, print_json, progress
 from perpdesk.cli.options import (
     BalanceOption,
     BracketsOption,
@@ -27,7 +27,7 @@ from perpdesk.cli.options import (
     load_config,
     load_market,
 )
-from perpdesk.cli.report import print_result
+from perpdesk.cli.report import minute, print_result
 from perpdesk.domain.errors import InputError
 from perpdesk.parity import Receipt, compare
 
@@ -99,6 +99,9 @@ def paper_command(
         result = asyncio.run(
             paper(loaded, strategy or [], market, database=database, speed=pace, progress=done)
         )
+    if result.to_ms < market.to_ms:
+        still = f"{result.open_positions} positions stay open with their exchange stops"
+        notice(f"stopped at {minute(result.to_ms)} UTC: {still}")
     if as_json:
         print_json(result.to_json())
     else:

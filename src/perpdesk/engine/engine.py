@@ -14,7 +14,7 @@ import numpy as np
 from perpdesk.engine.executor import Executor
 from perpdesk.engine.recorder import Booked, Recorder
 from perpdesk.engine.sleeve import Sleeve
-from perpdesk.kernel.records import APPROVED, NONE, SLOT_STOP, TAG_LIQUIDATION, fill_dt, zeros
+from perpdesk.kernel.records import APPROVED, NONE, SLOT_ENTRY, SLOT_STOP, TAG_LIQUIDATION, fill_dt, zeros
 from perpdesk.kernel.replay import Books
 from perpdesk.ports import (
     Feed,
@@ -80,6 +80,18 @@ class Engine:
             await self._forced_close(message)
         elif isinstance(message, FundingCharged):
             await self._funding_charged(message)
+
+    async def stop(self, now_ms: int) -> list[tuple[int, int]]:
+        """Wind down between two steps: entries that have not filled are cancelled, exits stay at the venue.
+
+        Returns the (sleeve, symbol) pairs whose positions stay open.
+        """
+        entries = self.books.slots["kind"][:, :, SLOT_ENTRY]
+        for v, s in np.argwhere(entries != NONE).tolist():
+            self.books.slots[v, s, SLOT_ENTRY].kind = NONE
+            await self.executor.sync(v, s, now_ms)
+        await self.recorder.step_over(now_ms, self.books.account[0])
+        return [(v, s) for v, s in np.argwhere(self.books.positions["lots"] != 0).tolist()]
 
     def fills(self) -> np.recarray:
         """Every fill booked so far."""

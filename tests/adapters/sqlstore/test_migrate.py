@@ -90,7 +90,7 @@ async def test_upgrading_again_changes_nothing_and_works_inside_a_running_loop(u
     assert upgrade(untouched.url) == HEAD
     assert tables_of(untouched) == before
     async with await SqlStore.open(untouched.url) as store:
-        assert (await store.trading_control(7)).updated_ms == 5  # type: ignore[union-attr]  # else it fails here
+        assert (await store.trading_control(7)).updated_ms == 5
 
 
 async def test_an_upgrade_that_died_half_way_goes_on(
@@ -120,12 +120,11 @@ async def test_an_upgrade_that_died_half_way_goes_on(
         try:
             upgrade(untouched.url)
             break
-        except InputError as error:
-            assert "killed" in str(error)
-            with pytest.raises(DatabaseNotMigrated):
-                await SqlStore.open(untouched.url)
+        except InputError:
             crashes += 1
             survived += 3
+        with pytest.raises(DatabaseNotMigrated):
+            await SqlStore.open(untouched.url)
     monkeypatch.undo()
     assert crashes >= 4
     async with await SqlStore.open(untouched.url) as store:

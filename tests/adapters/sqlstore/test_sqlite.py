@@ -155,10 +155,10 @@ async def test_the_books_can_be_asked_by_hand(database: Database) -> None:
     columns = (
         "id, account_id, symbol, position_side, signal_version, status, entry_score, entry_max, "
         "entry_signal_type, signal_components, leverage, quantity, initial_quantity, notional_value, margin, "
-        "avg_entry_price, liquidation_price, best_price, exit_price, realized_pnl, commission, funding, net_pnl, "
-        "open_time, close_time, timeout_at, entry_time_source, first_seen_ms, position_key, origin, batch_plan, "
-        "batch_filled, exit_legs, stop_algo_id, guard_params, params_hash, close_reason, exit_hits, "
-        "suspect_since_ms, created_ms, updated_ms"
+        "avg_entry_price, liquidation_price, best_price, exit_price, realized_pnl, commission, funding, "
+        "net_pnl, open_time, close_time, timeout_at, entry_time_source, first_seen_ms, position_key, "
+        "origin, batch_plan, batch_filled, exit_legs, stop_algo_id, guard_params, params_hash, "
+        "close_reason, exit_hits, suspect_since_ms, created_ms, updated_ms"
     )
     async with await SqlStore.open(database.url) as store:
         rows = await ready(store)

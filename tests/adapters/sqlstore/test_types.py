@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from perpdesk.adapters.sqlstore.types import Exact, canonical_json
 
@@ -75,14 +75,7 @@ def _cut(number: Decimal) -> Decimal:
 
 def test_exact_columns_are_decimals_where_there_are_decimals() -> None:
     table = sa.Table("t", sa.MetaData(), sa.Column("x", Exact(30, 12)))
-    ddl = {
-        name: str(
-            sa.schema.CreateTable(table).compile(
-                dialect=__import__(f"sqlalchemy.dialects.{name}", fromlist=["x"]).dialect()
-            )
-        )
-        for name in ("sqlite", "postgresql", "mysql")
-    }
-    assert "x TEXT" in ddl["sqlite"]
-    assert "x NUMERIC(30, 12)" in ddl["postgresql"]
-    assert "x NUMERIC(30, 12)" in ddl["mysql"]
+    create = sa.schema.CreateTable(table)
+    assert "x TEXT" in str(create.compile(dialect=SQLITE))
+    for dialect in (postgresql.dialect(), mysql.dialect()):
+        assert "x NUMERIC(30, 12)" in str(create.compile(dialect=dialect))

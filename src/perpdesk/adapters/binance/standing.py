@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from perpdesk.adapters.binance import endpoints as to
 from perpdesk.adapters.binance import payloads as p
@@ -44,9 +45,7 @@ class Found:
 async def look(rest: Rest, symbol: str, client_id: str, *, lane: Lane = Lane.QUERY) -> Found:
     """Look in both books once. UNKNOWN: neither has it. Raises ExchangeUnreachable, ExchangeRefused."""
     algo = await _or_none(rest, to.ALGO_QUERY, (("clientAlgoId", client_id),), lane)
-    order = await _or_none(
-        rest, to.ORDER_QUERY, (("symbol", symbol), ("origClientOrderId", client_id)), lane
-    )
+    order = await _or_none(rest, to.ORDER_QUERY, (("symbol", symbol), ("origClientOrderId", client_id)), lane)
     if order is not None:
         ended = is_final(order.status)
     elif algo is not None:
@@ -71,20 +70,34 @@ async def settle(rest: Rest, clock: Clock, symbol: str, client_id: str, fence_ms
             if absent_ms is None:
                 absent_ms = now_ms
             elif now_ms - absent_ms >= LOOK_AGAIN_MS:
-                return Found(Standing.ABSENT)
+                since_ms = rest.server.now_ms() - (now_ms - fence_ms) - 2 * rest.recv_window_ms
+                order = await _traded(rest, symbol, client_id, since_ms)
+                if order is None:
+                    return Found(Standing.ABSENT)
+                return Found(Standing.ENDED if is_final(order.status) else Standing.ALIVE, order)
         await clock.sleep_until(now_ms + LOOK_AGAIN_MS)
 
 
+async def _traded(rest: Rest, symbol: str, client_id: str, since_ms: int) -> p.Order | None:
+    """The order with this client id among those that traded since, None if none did."""
+    rows = await rest.ask(to.USER_TRADES, (("symbol", symbol), ("startTime", since_ms)), Lane.QUERY)
+    for order_id in sorted({row.order_id for row in rows}):
+        order = await _or_none(rest, to.ORDER_QUERY, (("symbol", symbol), ("orderId", order_id)), Lane.QUERY)
+        if order is not None and order.client_order_id == client_id:
+            found: p.Order = order
+            return found
+    return None
+
+
 async def _or_none(
-    rest: Rest, endpoint: to.Endpoint, params: tuple[tuple[str, str], ...], lane: Lane
-) -> p.Order | p.AlgoOrder | None:  # fmt: skip
+    rest: Rest, endpoint: to.Endpoint, params: tuple[tuple[str, str | int], ...], lane: Lane
+) -> Any:
     try:
-        found: p.Order | p.AlgoOrder = await rest.ask(endpoint, params, lane)
+        return await rest.ask(endpoint, params, lane)
     except ExchangeRefused as error:
         if error.code in _NOT_FOUND:
             return None
         raise
-    return found
 
 
 def p_text(value: object) -> str:

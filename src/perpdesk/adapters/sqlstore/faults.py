@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import sqlalchemy as sa
 from sqlalchemy import exc
 
@@ -11,7 +13,7 @@ from perpdesk.domain.books import BooksContradiction, StoreBusy, StoreFailed
 from perpdesk.domain.errors import InputError, PerpdeskError
 
 # What reaches us from SQLAlchemy and, while connecting, from the drivers themselves.
-DRIVER_ERRORS = (exc.SQLAlchemyError, OSError, TimeoutError)
+DRIVER_ERRORS = (exc.SQLAlchemyError, sqlite3.Error, OSError, TimeoutError)
 
 # Somebody else held a lock: PostgreSQL's and MariaDB's codes, SQLite's words.
 _BUSY_STATES = frozenset(("40001", "40P01", "55P03"))

@@ -71,9 +71,10 @@ class SqlStore(SqlBooks):
 
     async def close(self) -> None:
         """Close all connections. Closing twice is fine."""
-        await self._writer.dispose()
         if self._reader is not self._writer:
             await self._reader.dispose()
+        # Last, so that SQLite's write-ahead log is folded into the file and removed.
+        await self._writer.dispose()
 
     async def __aenter__(self) -> Self:
         return self

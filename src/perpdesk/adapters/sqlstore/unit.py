@@ -64,12 +64,7 @@ class SqlUnit(SqlBooks):
 @asynccontextmanager
 async def open_unit(engine: AsyncEngine, url: sa.URL, *, durable: bool) -> AsyncIterator[SqlUnit]:
     """A unit on a connection of its own: committed when its block ends, rolled back when that raises."""
-    try:
-        connection = await engine.connect()
-        await connection.execution_options(**{connect.DURABLE: durable})
-        await connection.begin()
-    except faults.DRIVER_ERRORS as error:
-        raise faults.translated(error, url) from error
+    connection = await _begun(engine, url, durable)
     unit = SqlUnit(connection, url, durable=durable)
     try:
         yield unit
@@ -82,6 +77,21 @@ async def open_unit(engine: AsyncEngine, url: sa.URL, *, durable: bool) -> Async
         await _to_the_end(_commit(connection))
     except faults.DRIVER_ERRORS as error:
         raise faults.translated(error, url) from error
+
+
+async def _begun(engine: AsyncEngine, url: sa.URL, durable: bool) -> AsyncConnection:
+    connection: AsyncConnection | None = None
+    try:
+        connection = await engine.connect()
+        await connection.execution_options(**{connect.DURABLE: durable})
+        await connection.begin()
+    except BaseException as error:
+        if connection is not None:
+            await _to_the_end(connection.close())
+        if isinstance(error, faults.DRIVER_ERRORS):
+            raise faults.translated(error, url) from error
+        raise
+    return connection
 
 
 async def _commit(connection: AsyncConnection) -> None:

@@ -1,0 +1,167 @@
+"""Placing and taking back, over both books, with the outcome that was proven and no other."""
+
+from __future__ import annotations
+
+import msgspec
+
+from perpdesk.adapters.binance import endpoints as to
+from perpdesk.adapters.binance import parse
+from perpdesk.adapters.binance import payloads as p
+from perpdesk.adapters.binance.errors import ExchangeUnreachable, KeyRefused, LeaseTooShort, Throttled
+from perpdesk.adapters.binance.facts import text
+from perpdesk.adapters.binance.known_orders import Known, KnownOrders
+from perpdesk.adapters.binance.limits import Lane
+from perpdesk.adapters.binance.outcome import Then, Verdict, classify
+from perpdesk.adapters.binance.quantise import Rules
+from perpdesk.adapters.binance.rest import Reply, Rest
+from perpdesk.adapters.binance.standing import Standing, look
+from perpdesk.adapters.binance.translate import Request, request_of
+from perpdesk.domain.errors import InputError, PerpdeskError
+from perpdesk.ports import Answer, NewOrder, Outcome
+
+# How long a request may wait for room under the limits before it is given up unsent.
+WAIT_MS = {Lane.CLOSE: 60_000, Lane.PROTECT: 60_000, Lane.QUERY: 60_000, Lane.ENTRY: 2_000, Lane.POLL: 60_000}
+
+_ORDER = parse.decoder(p.Order)
+_ALGO = parse.decoder(p.AlgoOrder)
+_ACCEPTED = Answer(Outcome.ACCEPTED)
+
+
+class Orders:
+    """Sends the orders of one account. rules: per symbol index; hedge: the account's position mode."""
+
+    def __init__(self, rest: Rest, known: KnownOrders, rules: list[Rules], *, hedge: bool) -> None:
+        self._rest, self._known, self._rules = rest, known, rules
+        self.hedge = hedge
+        self.leverages: dict[str, int] = {}
+        self.last: Verdict | None = None  # of the last request that was answered, for the journal
+
+    async def place(self, order: NewOrder) -> Answer:
+        """Send one order. REFUSED only if it is proven that the exchange has not taken it."""
+        rules = self._rules[order.symbol]
+        try:
+            request = request_of(order, rules, hedge=self.hedge)
+        except InputError as error:
+            return Answer(Outcome.REFUSED, error.problem)
+        problem = await self._leverage(order, rules)
+        if problem is not None:
+            return Answer(Outcome.REFUSED, problem)
+        governor, account = self._rest.governor, self._rest.account
+        if self._known.get(order.client_id) is not None:
+            return Answer(Outcome.REFUSED, f"client id {order.client_id} was used in this run")
+        if request.is_conditional:
+            try:
+                governor.hold_conditional(account, order.client_id, request.lane)
+            except Throttled as error:
+                return Answer(Outcome.REFUSED, str(error))
+        known = self._known.add(order, is_conditional=request.is_conditional)
+        try:
+            reply = await self._send(request)
+        except (Throttled, LeaseTooShort, KeyRefused) as error:  # nothing was sent
+            self._drop(order.client_id)
+            return Answer(Outcome.REFUSED, str(error))
+        except ExchangeUnreachable as error:  # our time could not be measured: nothing was sent
+            self._drop(order.client_id)
+            return Answer(Outcome.REFUSED, str(error))
+        self.last = verdict = classify(reply.status, reply.code, reply.text)
+        if verdict.outcome is Outcome.ACCEPTED:
+            return self._accepted(known, request, reply)
+        if verdict.then is Then.ADOPT:
+            return await self._adopt(known, reply, verdict)
+        if verdict.outcome is Outcome.REFUSED:
+            self._drop(order.client_id)
+            return Answer(Outcome.REFUSED, verdict.reason)
+        return Answer(Outcome.UNKNOWN, verdict.reason, reply.fence_ms)
+
+    async def cancel(self, symbol: int, client_id: str) -> Answer:
+        """Take one order back. REFUSED: neither book has it open; it may have filled, so read on."""
+        known = self._known.get(client_id)
+        books = [to.ALGO_CANCEL, to.ORDER_CANCEL]
+        if known is None or not known.is_waiting:
+            books.reverse()
+        if known is not None:
+            known.is_canceling = True
+        answer = Answer(Outcome.REFUSED, "no such open order")
+        for book in books:
+            if known is not None and not known.is_conditional and book is to.ALGO_CANCEL:
+                continue
+            named = "clientAlgoId" if book is to.ALGO_CANCEL else "origClientOrderId"
+            params = [(named, client_id)]
+            if book is to.ORDER_CANCEL:
+                params.insert(0, ("symbol", self._rules[symbol].symbol))
+            lane = Lane.CLOSE if known is None else Lane.PROTECT
+            try:
+                reply = await self._rest.send(book, params, lane, self._deadline(lane))
+            except (Throttled, LeaseTooShort, KeyRefused, ExchangeUnreachable) as error:
+                return Answer(Outcome.UNKNOWN, str(error))
+            self.last = verdict = classify(reply.status, reply.code, reply.text, cancelling=True)
+            if verdict.outcome is Outcome.ACCEPTED:
+                return _ACCEPTED
+            answer = Answer(verdict.outcome, verdict.reason, reply.fence_ms)
+            if verdict.then is not Then.REREAD:
+                return answer
+        return answer
+
+    def _accepted(self, known: Known, request: Request, reply: Reply) -> Answer:
+        try:
+            if request.is_conditional:
+                algo: p.AlgoOrder = _ALGO.decode(reply.body)
+                matches = algo.client_algo_id == known.order.client_id
+            else:
+                order: p.Order = _ORDER.decode(reply.body)
+                matches = order.client_order_id == known.order.client_id
+                self._known.number(known, order.order_id)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return Answer(Outcome.UNKNOWN, f"200, but unreadable: {error}", reply.fence_ms)
+        if not matches:
+            return Answer(Outcome.UNKNOWN, "200, but with another client id", reply.fence_ms)
+        return _ACCEPTED
+
+    async def _adopt(self, known: Known, reply: Reply, verdict: Verdict) -> Answer:
+        """A living order has this client id: an earlier attempt of ours, if it says the same."""
+        order = known.order
+        rules = self._rules[order.symbol]
+        unknown = Answer(Outcome.UNKNOWN, verdict.reason, reply.fence_ms)
+        try:
+            found = await look(self._rest, rules.symbol, order.client_id)
+        except PerpdeskError:
+            return unknown
+        if found.standing is Standing.UNKNOWN:
+            return unknown
+        if found.order is not None:
+            self._known.number(known, found.order.order_id)
+            said = (found.order.side, text(found.order.orig_qty))
+        elif found.algo is not None:
+            said = (text(found.algo.side), text(found.algo.quantity))
+        else:
+            said = ("", "0")
+        same = said[0] == ("BUY" if order.side > 0 else "SELL") and rules.lots(said[1]) == order.lots
+        if not same:
+            reason = f"{verdict.reason}: the living order is another one"
+            return Answer(Outcome.UNKNOWN, reason, reply.fence_ms)
+        return Answer(Outcome.ACCEPTED, "adopted: an earlier attempt is alive")
+
+    async def _leverage(self, order: NewOrder, rules: Rules) -> str | None:
+        """Set the leverage that an opening order asks for. What went wrong, None if nothing."""
+        if order.reduce_only or order.leverage <= 0 or self.leverages.get(rules.symbol) == order.leverage:
+            return None
+        params = (("symbol", rules.symbol), ("leverage", order.leverage))
+        try:
+            answer = await self._rest.ask(to.LEVERAGE, params, Lane.ENTRY)
+        except PerpdeskError as error:
+            self.leverages.pop(rules.symbol, None)
+            return f"leverage {order.leverage} was not set: {error}"
+        self.leverages[rules.symbol] = answer.leverage
+        return None if answer.leverage == order.leverage else f"leverage is {answer.leverage}"
+
+    async def _send(self, request: Request) -> Reply:
+        return await self._rest.send(
+            request.endpoint, request.params, request.lane, self._deadline(request.lane)
+        )
+
+    def _deadline(self, lane: Lane) -> int:
+        return self._rest.server.now_ms() + WAIT_MS[lane]
+
+    def _drop(self, client_id: str) -> None:
+        self._known.forget(client_id)
+        self._rest.governor.free_conditional(self._rest.account, client_id)
