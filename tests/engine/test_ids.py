@@ -85,7 +85,7 @@ def ids_of_a_run(*strategies: str, settings: tuple[str, ...] = ()) -> list[tuple
 
 
 def test_every_id_of_a_run_is_unique_and_attributable() -> None:
-    sent = ids_of_a_run("sma_cross", "score_v2", settings=("score.versions.v2.params.min_score_to_trade=35",))
+    sent = ids_of_a_run("sma_cross", "score_v2", settings=("score.versions.v2.params.min_score_to_trade=50",))
     ids = [client_id for _, _, client_id in sent]
     assert len(ids) > 50
     assert len(set(ids)) == len(ids)

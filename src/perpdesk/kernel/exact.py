@@ -6,17 +6,16 @@ product that may not fit is built bit by bit instead.
 
 from numba import njit
 
-_FITS = (1 << 63) - 1
+_FITS = 9.2e18  # a little below 2^63, so that the float estimate of a product errs on the safe side
 
 
 @njit(cache=True)
 def _divide(a, b, c):
     """(quotient, remainder) of a*b by c."""
-    if a == 0 or b == 0:
-        return 0, 0
-    if a <= _FITS // b:
+    if float(a) * float(b) < _FITS:
         product = a * b
-        return product // c, product % c
+        quotient = product // c
+        return quotient, product - quotient * c
     quotient = 0
     remainder = 0
     whole = a // c

@@ -146,16 +146,19 @@ def protect(guard, instrument, position, slots, head, last, now_ms, in_path):
         position.best = last  # below the activation the best price decides nothing
     peak = max(move_of(side, position.best, average), move)
 
+    if position.priced_cost_e8 != position.cost_e8:
+        position.priced_cost_e8 = position.cost_e8
+        position.stop_price = trigger_price(position, instrument, -guard.stop_ppm, side)
+        position.ratchet_price = trigger_price(position, instrument, guard.ratchet_ppm, side)
+        position.trail_price = trigger_price(position, instrument, guard.trail_activation_ppm, side)
     stop = slots[SLOT_STOP]
     if guard.stop_ppm > 0 and stop.kind != MARKET:  # a triggered stop is left to finish
-        price = trigger_price(position, instrument, -guard.stop_ppm, side)
-        if position.armed and guard.ratchet_ppm > 0:
-            price = trigger_price(position, instrument, guard.ratchet_ppm, side)
+        ratcheted = position.armed and guard.ratchet_ppm > 0
+        price = position.ratchet_price if ratcheted else position.stop_price
         put_trigger(stop, STOP, -side, price, held, TAG_EXCHANGE_STOP)
     trail = slots[SLOT_TRAIL]
     if guard.trail_callback_ppm > 0 and trail.kind != MARKET:
-        activation = trigger_price(position, instrument, guard.trail_activation_ppm, side)
-        put_trailing(trail, -side, held, activation, guard.trail_callback_ppm, TAG_TRAILING)
+        put_trailing(trail, -side, held, position.trail_price, guard.trail_callback_ppm, TAG_TRAILING)
 
     leave = slots[SLOT_EXIT]
     if leave.kind == MARKET:

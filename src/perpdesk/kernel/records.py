@@ -163,7 +163,8 @@ slot_dt = np.dtype(
 )
 
 # A sleeve's share of one symbol. lots is signed. cost_e8 is the entry notional of the lots held.
-# The *_e8 sums are since the start of the run. entry_* are set by the gate when it approves.
+# The *_e8 sums are since the start of the run. entry_* are set by the gate when it approves. *_price are
+# the guard's triggers, worked out once for each cost (priced_cost_e8).
 position_dt = np.dtype(
     _ints(
         "lots",
@@ -184,6 +185,10 @@ position_dt = np.dtype(
         "funding_e8",
         "entry_timeout_ms",
         "entry_stop_ppm",
+        "priced_cost_e8",
+        "stop_price",
+        "ratchet_price",
+        "trail_price",
     )
     + [("entry_score", "f8"), ("entry_score_max", "f8")],
     align=True,

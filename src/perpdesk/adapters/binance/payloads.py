@@ -359,10 +359,10 @@ class OpenInterest(Payload, frozen=True):
 class OpenInterestHist(Payload, frozen=True):
     """Open interest of a period."""
 
-    symbol: str
     sum_open_interest: str
     sum_open_interest_value: str
     timestamp: int
+    symbol: Text = UNSET
 
 
 class Depth(Payload, frozen=True):

@@ -201,7 +201,7 @@ class BinanceVenue:
         self._levels[symbol] = Levels(fire_lo, fire_hi, peak_lo, peak_hi, True)
 
     async def open_client_ids(self, symbol: int) -> set[str]:
-        """The client ids of both books. Raises ExchangeUnreachable, ExchangeRefused: nothing is known then."""
+        """The client ids of both books. Raises if either cannot be read: nothing is known then."""
         params = (("symbol", self.rules[symbol].symbol),)
         orders: list[p.Order] = await self._rest.ask(to.OPEN_ORDERS, params)
         algos: list[p.AlgoOrder] = await self._rest.ask(to.OPEN_ALGOS, params)

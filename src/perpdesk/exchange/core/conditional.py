@@ -84,7 +84,9 @@ def _read(
         return reducing
     opens = account.hedge and side == (1 if where == "LONG" else -1)
     if closing and (opens or kind not in ("STOP_MARKET", "TAKE_PROFIT_MARKET")):
-        return no.BAD_COMBINATION if kind not in ("STOP_MARKET", "TAKE_PROFIT_MARKET") else no.BAD_POSITION_SIDE
+        return (
+            no.BAD_COMBINATION if kind not in ("STOP_MARKET", "TAKE_PROFIT_MARKET") else no.BAD_POSITION_SIDE
+        )
     stp = checks.self_trade_mode(params, entry.STP_SINGLE)
     if isinstance(stp, Refusal):
         return stp
@@ -354,7 +356,9 @@ def _child(world: World, account: Account, market: Market, algo: Conditional) ->
     return checks.matchable(world, account, draft) or draft
 
 
-def find(world: World, account: Account, params: Params, now_ms: int, missing: Refusal) -> Conditional | Refusal:
+def find(
+    world: World, account: Account, params: Params, now_ms: int, missing: Refusal
+) -> Conditional | Refusal:
     """The order that algoId or clientAlgoId names, as far as it is visible yet."""
     algo_id, client_id = params.get("algoId", ""), params.get("clientAlgoId", "")
     if not algo_id and not client_id:

@@ -54,9 +54,7 @@ def order_update(
 ) -> None:
     """Put an ORDER_TRADE_UPDATE into the outbox."""
     account, contract = world.accounts[order.account], world.contracts[order.contract]
-    bids, asks = margin.opening_notionals_e8(world, account, order.contract).get(
-        order.position_side, (0, 0)
-    )
+    bids, asks = margin.opening_notionals_e8(world, account, order.contract).get(order.position_side, (0, 0))
     body: dict[str, Any] = {
         "s": contract.symbol,
         "c": order.client_id,
@@ -102,7 +100,9 @@ def order_update(
     world.events.append((account.index, {"e": "ORDER_TRADE_UPDATE", "T": now_ms, "E": now_ms, "o": body}))
 
 
-def trade_lite(world: World, order: Order, price: int, lots: int, trade_id: int, maker: bool, now_ms: int) -> None:
+def trade_lite(
+    world: World, order: Order, price: int, lots: int, trade_id: int, maker: bool, now_ms: int
+) -> None:
     """The short form of a fill."""
     contract = world.contracts[order.contract]
     world.events.append(
@@ -176,12 +176,12 @@ def account_update(
 
 def config_update(world: World, account: Account, now_ms: int, part: dict[str, Any]) -> None:
     """``part``: ``{"ac": {"s", "l"}}`` or ``{"ai": {"j"}}``."""
-    world.events.append(
-        (account.index, {"e": "ACCOUNT_CONFIG_UPDATE", "E": now_ms, "T": now_ms, **part})
-    )
+    world.events.append((account.index, {"e": "ACCOUNT_CONFIG_UPDATE", "E": now_ms, "T": now_ms, **part}))
 
 
-def algo_update(world: World, algo: Conditional, now_ms: int, status: str | None = None, activated: bool = False) -> None:
+def algo_update(
+    world: World, algo: Conditional, now_ms: int, status: str | None = None, activated: bool = False
+) -> None:
     """Put an ALGO_UPDATE into the outbox."""
     contract = world.contracts[algo.contract]
     child = world.accounts[algo.account].orders.get(algo.child)

@@ -56,7 +56,9 @@ def set_mark(world: World, contract: int, mark: int, now_ms: int, index: int = 0
     forced.check(world, market, now_ms)
 
 
-def walk(world: World, contract: int, target: int, now_ms: int, *, lots: int = _UNLIMITED, printed: int = 0) -> None:
+def walk(
+    world: World, contract: int, target: int, now_ms: int, *, lots: int = _UNLIMITED, printed: int = 0
+) -> None:
     """The market moves continuously to a price: everything on the way acts at its own level."""
     market = world.markets[contract]
     for _ in range(10_000):
@@ -96,9 +98,7 @@ def fill_crossed(world: World, market: Market, lots: int, now_ms: int) -> None:
             size = min(order.left, lots)
             if order.reduce_only or order.closes:
                 account = world.accounts[order.account]
-                size = min(
-                    size, settling.closable(account, order.contract, order.position_side, order.side)
-                )
+                size = min(size, settling.closable(account, order.contract, order.position_side, order.side))
             if size == 0:
                 settling.end_order(world, order, "EXPIRED", "EXPIRED", 4, now_ms)
                 continue

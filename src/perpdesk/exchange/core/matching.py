@@ -93,9 +93,7 @@ def _cross(world: World, market: Market, order: Order, limit: int, now_ms: int) 
     return met_self
 
 
-def _rest_of(
-    levels: Iterator[tuple[int, int]], level: tuple[int, int], lots: int
-) -> tuple[int, int] | None:
+def _rest_of(levels: Iterator[tuple[int, int]], level: tuple[int, int], lots: int) -> tuple[int, int] | None:
     return (level[0], level[1] - lots) if lots < level[1] else next(levels, None)
 
 

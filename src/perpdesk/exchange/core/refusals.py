@@ -117,16 +117,12 @@ SYMBOL_CLOSED = Refusal(-4141, "Symbol is closed.")
 ISOLATED_REDUCTION = Refusal(
     -4161, "Leverage reduction is not supported in Isolated Margin Mode with open positions."
 )
-ISOLATED_IN_MULTI = Refusal(
-    -4168, "Unable to adjust to isolated-margin mode under the Multi-Assets mode."
-)
+ISOLATED_IN_MULTI = Refusal(-4168, "Unable to adjust to isolated-margin mode under the Multi-Assets mode.")
 MULTI_WITH_ISOLATED = Refusal(
     -4167,
     "Unable to adjust to Multi-Assets mode with symbols of USDⓈ-M Futures under isolated-margin mode.",
 )
-MULTI_WITH_ORDERS = Refusal(
-    -4170, "Unable to adjust Multi-Assets Mode with open orders in USDⓈ-M Futures."
-)
+MULTI_WITH_ORDERS = Refusal(-4170, "Unable to adjust Multi-Assets Mode with open orders in USDⓈ-M Futures.")
 MULTI_SAME = Refusal(
     -4171, "Adjusted asset mode is currently set and does not need to be adjusted repeatedly."
 )
@@ -145,9 +141,7 @@ AMEND_LIMIT_ONLY = Refusal(-5025, "Only limit order is supported.")
 AMEND_TOO_OFTEN = Refusal(-5026, "Exceed maximum modify order limit.")
 AMEND_SAME = Refusal(-5027, "No need to modify the order.")
 BAD_PRICE_MATCH = Refusal(-5037, "Invalid price match")
-PRICE_MATCH_TYPE = Refusal(
-    -5038, "Price match only supports order type: LIMIT, STOP AND TAKE_PROFIT"
-)
+PRICE_MATCH_TYPE = Refusal(-5038, "Price match only supports order type: LIMIT, STOP AND TAKE_PROFIT")
 BAD_STP = Refusal(-5039, "Invalid self trade prevention mode")
 BAD_GTD = Refusal(
     -5040,

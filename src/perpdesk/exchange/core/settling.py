@@ -25,7 +25,14 @@ def commission_e8(contract: Contract, notional_e8: int, maker: bool) -> int:
 
 
 def book_fill(
-    world: World, order: Order, price: int, lots: int, trade_id: int, maker: bool, now_ms: int, fee_e8: int | None = None
+    world: World,
+    order: Order,
+    price: int,
+    lots: int,
+    trade_id: int,
+    maker: bool,
+    now_ms: int,
+    fee_e8: int | None = None,
 ) -> int:
     """Book one side of a trade, with its events; returns the realised profit."""
     account, contract = world.accounts[order.account], world.contracts[order.contract]
@@ -171,7 +178,10 @@ def tidy(world: World, account: Account, contract: int, position_side: str, now_
     position = account.position(contract, position_side)
     if position.lots == 0:
         for algo in list(account.open_algos.values()):
-            if (algo.contract, algo.position_side) == (contract, position_side) and algo.expires_with_position:
+            if (algo.contract, algo.position_side) == (
+                contract,
+                position_side,
+            ) and algo.expires_with_position:
                 end_algo(world, algo, "EXPIRED", now_ms)
         for order in list(account.open_orders.values()):
             same = (order.contract, order.position_side) == (contract, position_side)

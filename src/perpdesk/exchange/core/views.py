@@ -193,7 +193,13 @@ def position_rows(world: World, account: Account, contract: int | None, version:
             continue
         if version == 3 and one.index not in busy:
             continue
-        sides = ("BOTH",) if not account.hedge else ("LONG", "SHORT") if version == 3 else ("BOTH", "LONG", "SHORT")
+        sides = (
+            ("BOTH",)
+            if not account.hedge
+            else ("LONG", "SHORT")
+            if version == 3
+            else ("BOTH", "LONG", "SHORT")
+        )
         for side in sides:
             position = account.position(one.index, side)
             rows.append(_risk_row(world, account, position, version))

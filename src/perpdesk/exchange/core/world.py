@@ -145,7 +145,14 @@ class World:
         return self.markets[order.contract]
 
     def income(
-        self, account: Account, kind: str, amount_e8: int, symbol: str, now_ms: int, trade_id: str = "", info: str = ""
+        self,
+        account: Account,
+        kind: str,
+        amount_e8: int,
+        symbol: str,
+        now_ms: int,
+        trade_id: str = "",
+        info: str = "",
     ) -> None:
         """Write one row of the account's income history."""
         self._transfer += 1

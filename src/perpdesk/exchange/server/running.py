@@ -111,10 +111,14 @@ class RunningServer:
         contract = self.contract(symbol)
         depth = self.world.markets[contract.index].depth
         depth.eaten.clear()
-        depth.overrides = None if levels is None else {
-            units.price_to_units(price, contract.price_digits): units.lots_of(qty, contract.lot_step)
-            for price, qty in levels.items()
-        }
+        depth.overrides = (
+            None
+            if levels is None
+            else {
+                units.price_to_units(price, contract.price_digits): units.lots_of(qty, contract.lot_step)
+                for price, qty in levels.items()
+            }
+        )
 
     def deposit(self, account: int, amount: str) -> None:
         """Money in (negative: out)."""
@@ -157,7 +161,5 @@ class RunningServer:
             "realised_e8": one.total_e8("realised"),
             "fees_e8": one.total_e8("fees"),
             "funding_e8": one.total_e8("funding"),
-            "positions": {
-                (self.world.contracts[p.contract].symbol, p.side): p.lots for p in one.held()
-            },
+            "positions": {(self.world.contracts[p.contract].symbol, p.side): p.lots for p in one.held()},
         }

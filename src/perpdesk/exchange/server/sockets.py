@@ -203,7 +203,9 @@ class Hub:
         method = request["method"]
         if method not in _METHODS:
             listed = ", ".join(f"`{one}`" for one in _METHODS)
-            problem = f"Invalid request: unknown variant {method}, expected one of {listed} at line 1 column 28"
+            problem = (
+                f"Invalid request: unknown variant {method}, expected one of {listed} at line 1 column 28"
+            )
             return _error(2, problem, request_id)
         params = request.get("params", [])
         if method in ("SUBSCRIBE", "UNSUBSCRIBE"):

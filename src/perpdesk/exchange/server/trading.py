@@ -90,7 +90,8 @@ def cancel_batch(call: Call) -> Answer:
             continue
         try:
             wanted = [
-                {key: text_of(one)} for one in msgspec.json.decode(text.replace("'", '"'), type=list[int | str])
+                {key: text_of(one)}
+                for one in msgspec.json.decode(text.replace("'", '"'), type=list[int | str])
             ]
         except msgspec.DecodeError:
             return no.invalid_value("orderIdList" if key == "orderId" else "origClientOrderIdList")
