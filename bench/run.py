@@ -46,7 +46,7 @@ class Contestant:
 
 OURS = Contestant("perpdesk", "ours.py", "perpdesk")
 BARE = Contestant("bare numba loop", "bare.py", "numba")
-# The slow ones get a shorter horizon: bars per second do not depend on it, the wait does.
+# The slow ones get a shorter horizon, to keep the wait short; --whole gives them everything.
 PEERS = (
     Contestant("vectorbt", "peers/vectorbt_w1w2.py", "vectorbt", "vectorbt"),
     Contestant("backtesting.py", "peers/backtesting_w1w2.py", "backtesting", "backtesting", {"w1": 120}),

@@ -23,7 +23,7 @@ from perpdesk.domain.books import NewRun, RunMode, StateRow, StrategyVersion
 from perpdesk.domain.errors import InputError
 from perpdesk.engine.engine import Engine, Switch, always_on
 from perpdesk.engine.executor import Executor
-from perpdesk.engine.ids import ClientIds
+from perpdesk.engine.ids import ClientIds, version_codes
 from perpdesk.engine.recorder import Forgetful, Recorder
 from perpdesk.engine.recording import StoreRecorder, trading_switch
 from perpdesk.engine.sleeve import Sleeve
@@ -39,7 +39,6 @@ from perpdesk.research.result import RunResult, summarise
 
 _CHUNK_STEPS = 1440
 _PROGRESS_STEPS = 60
-_CODES = {"sma_cross": "sma"}
 
 
 @dataclass(frozen=True)
@@ -253,9 +252,10 @@ def desk(
         last_prices=books.heads["last"].max(axis=0),
         every_point=every_point,
     )
+    codes = version_codes(setup.versions)
     members = [
-        Sleeve(v, sleeve.name, _CODES.get(sleeve.name, sleeve.name)[:4], mind)
-        for v, (sleeve, mind) in enumerate(zip(sleeves, setup.minds, strict=True))
+        Sleeve(v, sleeve.name, code, mind)
+        for v, (sleeve, code, mind) in enumerate(zip(sleeves, codes, setup.minds, strict=True))
     ]
     told = Forgetful() if recorder is None else recorder(setup)
     executor = Executor(books, members, venue, told, ClientIds(account_id, seed))

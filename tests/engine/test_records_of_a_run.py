@@ -66,8 +66,8 @@ def test_the_fills_are_the_fills(kept: Kept) -> None:
     universe = kept.one.market.universe
     booked = kept.one.engine.fills()
     assert len(kept.fills) == len(booked) > 20
-    assert [row.trade_id for row in kept.fills] == sorted(row.trade_id for row in kept.fills)
-    for row, fill in zip(kept.fills, booked, strict=True):
+    as_told = sorted(kept.fills, key=lambda row: row.trade_id)
+    for row, fill in zip(as_told, booked, strict=True):
         s = int(fill.symbol)
         assert row.symbol == universe.symbols[s]
         assert row.side is Side.of(int(fill.side))
@@ -243,17 +243,28 @@ def test_the_journal_is_intact_and_complete(kept: Kept) -> None:
     assert told["OrderFilled"] == len(kept.fills) - tags["LIQUIDATION"]
     assert told["OrderAccepted"] == len(kept.orders)
     verdicts = dict(zip(VERDICT_NAMES, kept.one.setup.books.account.verdicts[0].tolist(), strict=True))
-    assert told["EntryApproved"] == verdicts[VERDICT_NAMES[APPROVED]] == len(kept.positions)
     refused = kept.sql("SELECT payload FROM journal WHERE kind = 'EntryRefused'")
     assert Counter(json.loads(payload)["verdict"] for (payload,) in refused) == {
         name: count for name, count in verdicts.items() if count and name not in ("NONE", "APPROVED")
     }
+    assert verdicts[VERDICT_NAMES[APPROVED]] == len(kept.positions)
     paid = kept.sql("SELECT payload FROM journal WHERE kind = 'FundingPaid'")
     amounts = [Decimal(json.loads(payload)["amount"]) for (payload,) in paid]
     assert sum(amounts) == kept.money(kept.one.setup.books.account.funding_e8[0])
     times = [ms for (ms,) in kept.sql("SELECT ms FROM journal ORDER BY seq")]
     minutes = [-(-ms // 60_000) for ms in times]
     assert minutes == sorted(minutes)
+
+
+def test_the_journal_says_why_a_position_was_opened(kept: Kept) -> None:
+    rows = kept.sql("SELECT payload FROM journal WHERE kind = 'EntryApproved' ORDER BY seq")
+    told = [json.loads(payload) for (payload,) in rows]
+    assert [(row["version"], row["symbol"]) for row in told] == [
+        (position.signal_version, position.symbol) for position in kept.positions
+    ]
+    for row, position in zip(told, kept.positions, strict=True):
+        assert Decimal(str(row["score"])).quantize(Decimal("0.0001")) == position.entry_score
+        assert row["leverage"] == position.leverage
 
 
 def test_the_run_says_how_it_ended(kept: Kept) -> None:

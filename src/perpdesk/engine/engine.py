@@ -122,10 +122,17 @@ class Engine:
         books = self.books
         for order in self.executor.forget_symbol(s):
             await self.recorder.order_gone(order, "CANCELED BY EXCHANGE", m.ms)
-        for v, sleeve in enumerate(self.sleeves):
+        holders = [v for v in range(len(self.sleeves)) if books.positions[v, s].lots]
+        fee_left = m.fee_e8
+        for part, v in enumerate(holders):
+            sleeve = self.sleeves[v]
             before = int(books.positions[v, s].lots)
-            if before == 0:
-                continue
+            # the exchange closed one netted position: each sleeve bears its share, the last one the rest
+            lots = abs(before)
+            last = v == holders[-1]
+            fee = fee_left if last else m.fee_e8 * lots // m.lots
+            fee_left -= fee
+            trade_id = m.trade_id if part == 0 else -(m.trade_id * len(self.sleeves) + part)
             realised = sleeve.compiled.book_liquidation(
                 books.account,
                 books.instruments,
@@ -135,13 +142,12 @@ class Engine:
                 v,
                 s,
                 m.price,
-                m.fee_e8,
+                fee,
                 m.ms,
             )
-            fill = self._row(
-                m.ms, v, s, SLOT_STOP, m.side, m.price, m.lots, 1, TAG_LIQUIDATION, m.fee_e8, realised
-            )
-            await self._tell(fill, v, s, "", m.trade_id, before)
+            side = -1 if before > 0 else 1
+            fill = self._row(m.ms, v, s, SLOT_STOP, side, m.price, lots, 1, TAG_LIQUIDATION, fee, realised)
+            await self._tell(fill, v, s, "", trade_id, before)
         await self._react_in_path(s, m.cursor, m.ms)
 
     async def _tell(self, fill: np.void, v: int, s: int, client_id: str, trade_id: int, before: int) -> None:

@@ -7,6 +7,7 @@ Binance allows ``^[.A-Z:/a-z0-9_-]{1,36}$``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
@@ -29,6 +30,19 @@ def base36(number: int) -> str:
         digits = _DIGITS[rest] + digits
         if number == 0:
             return digits
+
+
+def version_codes(names: Sequence[str]) -> list[str]:
+    """A code of at most four characters for each version of a run, all different."""
+    codes: list[str] = []
+    for i, name in enumerate(names):
+        code = name[:VERSION_LENGTH_MAX]
+        if code in codes:
+            code = name[: VERSION_LENGTH_MAX - 2] + base36(i).rjust(2, "0")
+        codes.append(code)
+    if len(set(codes)) < len(codes):
+        raise ValueError(f"the versions {', '.join(names)} have no codes of their own; rename one")
+    return codes
 
 
 def leg_of(slot: int) -> str:

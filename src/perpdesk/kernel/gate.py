@@ -21,6 +21,7 @@ from perpdesk.kernel.records import (
     MAX_POSITIONS,
     MIN_NOTIONAL,
     NONE,
+    OPPOSITE_SIDE,
     POSITION_EXISTS,
     QTY_ABOVE_MAX,
     QTY_BELOW_MIN,
@@ -128,6 +129,9 @@ def _verdict(account, sleeves, instruments, positions, slots, heads, v, s, now_m
     for u in range(positions.shape[0]):
         if sleeves[u].family != sleeves[v].family and _occupied(positions, slots, u, s):
             return SYMBOL_TAKEN, 0
+        entering = slots[u, s, SLOT_ENTRY].side if slots[u, s, SLOT_ENTRY].kind != NONE else 0
+        if positions[u, s].lots * head.cand_side < 0 or entering * head.cand_side < 0:
+            return OPPOSITE_SIDE, 0  # the exchange nets: the other version would be closed
     if (
         position.closed_ms > 0
         and position.closed_side == head.cand_side

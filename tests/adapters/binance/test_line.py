@@ -68,6 +68,7 @@ async def test_a_silent_socket_is_replaced_and_the_gap_is_told() -> None:
     net.pongs = False
     async with running(net, clock) as (line, heard):
         net.last.say(b"one")
+        await settle()
         await pass_time(clock, 20_000)
         assert line.state.stale == 1
         assert len(net.sockets) == 2

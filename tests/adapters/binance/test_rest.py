@@ -1,4 +1,4 @@
-"""Requests: sent once as signed, read tolerantly, refused only by proof; limits, time, lease and key watched."""
+"""Requests: sent once as signed, read tolerantly; limits, time, lease and key are watched."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def flag(text: str) -> bool | None:
 def fixed(amount: int, digits: int) -> str:
     """amount × 10^-digits with exactly that many places."""
     if digits <= 0:
-        return str(amount * 10**-digits)
+        return str(amount) + "0" * -digits
     sign, figures = ("-", str(-amount)) if amount < 0 else ("", str(amount))
     figures = figures.zfill(digits + 1)
     return f"{sign}{figures[:-digits]}.{figures[-digits:]}"

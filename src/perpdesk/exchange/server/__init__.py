@@ -15,6 +15,8 @@ listen      listen keys
 sockets     WebSocket connections and their subscriptions
 publish     market streams
 wsapi       the WebSocket API
+control     the loopback channel: market, people and faults on command
+garbling    broken answers
 sources     where prices come from: scripted ticks or a tape
 """
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from perpdesk.exchange.core import history, margin, settings, views
 from perpdesk.exchange.core import refusals as no
-from perpdesk.exchange.core.events import rate_text
 from perpdesk.exchange.core.contracts import Contract
+from perpdesk.exchange.core.events import rate_text
 from perpdesk.exchange.core.numbers import integer, money, short
 from perpdesk.exchange.core.refusals import Refusal
 from perpdesk.exchange.server.call import Answer, Call, Endpoint, Table, by_symbol

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -14,11 +16,14 @@ from aiohttp import web
 from perpdesk.domain import units
 from perpdesk.domain.errors import InputError
 from perpdesk.exchange.core import market as market_rules
+from perpdesk.exchange.core import refusals as no
 from perpdesk.exchange.core.contracts import contracts_of, universe_of
 from perpdesk.exchange.core.refusals import Refusal
 from perpdesk.exchange.core.world import World
-from perpdesk.exchange.server import accounting, public, trading
+from perpdesk.exchange.faults import Fault
+from perpdesk.exchange.server import accounting, control, public, trading, wsapi
 from perpdesk.exchange.server.call import Answer, Call, Endpoint
+from perpdesk.exchange.server.garbling import emptied, garbled
 from perpdesk.exchange.server.options import ServeOptions
 from perpdesk.exchange.server.running import RunningServer
 from perpdesk.exchange.server.security import public_key, signed_text
@@ -27,6 +32,12 @@ from perpdesk.market.instruments import bundled
 ENDPOINTS = {**public.TABLE, **trading.TABLE, **accounting.TABLE}
 _JSON = "application/json"
 _BODY_MAX = 1 << 20
+_WITHOUT_TIME = re.compile(r"&?(timestamp|signature|recvWindow)=[^&]*")
+LATE = Refusal(
+    -1007,
+    "Timeout waiting for response from backend server. Send status unknown; execution status unknown.",
+    408,
+)
 encode = msgspec.json.Encoder().encode
 
 
@@ -87,39 +98,88 @@ async def serve(options: ServeOptions) -> AsyncIterator[RunningServer]:
         await runner.cleanup()
 
 
+async def pause(ms: int) -> None:
+    """Wait in machine time."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.Event().wait(), ms / 1000)
+
+
 async def _pulse(server: RunningServer) -> None:
     """Timers and periodic streams, in machine time."""
-    step_ms = server.options.pulse_ms
-    stopwatch = time.perf_counter
-    never = asyncio.Event()
     while True:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(never.wait(), step_ms / 1000)
+        await pause(server.options.pulse_ms)
         if not server.follows_tape:
             server.pass_time(server.now_ms())
-        server.publisher.pulse(int(stopwatch() * 1000))
+        server.publisher.pulse(int(time.perf_counter() * 1000))
 
 
 async def answer(server: RunningServer, request: web.Request) -> web.StreamResponse:
-    """REST or WebSocket, by path."""
+    """REST, WebSocket or control, by path."""
     path = request.path
     if request.headers.get("Upgrade", "").lower() == "websocket":
+        if path.startswith("/ws-fapi/"):
+            return await wsapi.serve(server, request)
         return await server.hub.serve(request)
+    if path == "/control" and server.options.control and request.method == "POST":
+        return await control.answer(server, request)
     endpoint = ENDPOINTS.get((request.method, path))
     if endpoint is None:
         server.unknown_paths.append(f"{request.method} {path}")
         return web.Response(status=404)
-    query = request.raw_path.partition("?")[2]
     body = (await request.read()).decode("utf-8", "replace")
-    now_ms = server.now_ms()
-    if not server.follows_tape:
-        server.pass_time(now_ms)
-    address = request.remote or ""
-    params = parse_params(query, body)
-    headers: dict[str, str] = {}
-    found, account = _judge(server, request, endpoint, params, (query, body), address, now_ms, headers)
-    server.flush()
-    return _respond(server, found, address, account, endpoint, now_ms, headers)
+    asked = Asked(request, endpoint, request.raw_path.partition("?")[2], body)
+    route = f"{request.method} {path}"
+    fault = server.faults.request(route, server.now_ms()) if server.faults.faults else None
+    if fault is not None:
+        return await _faulty(server, asked, fault, route)
+    return _respond(server, asked, carry_out(server, asked))
+
+
+@dataclass(slots=True)
+class Asked:
+    """One request as it came in, and what is learned of it on the way."""
+
+    request: web.Request
+    endpoint: Endpoint
+    query: str
+    body: str
+    account: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+async def _faulty(server: RunningServer, asked: Asked, fault: Fault, route: str) -> web.StreamResponse:
+    """The same request with something going wrong on purpose."""
+    kind = fault.kind
+    if kind == "slow" and fault.form != "answer":
+        await pause(fault.ms)
+    if kind == "late-exec":
+        asyncio.get_running_loop().call_later(fault.ms / 1000, carry_out, server, asked)
+        return _respond(server, asked, LATE)
+    executes = kind not in ("drop-req", "hide", "stale") and (kind != "reply" or fault.executes)
+    found = carry_out(server, asked) if executes else None
+    if kind == "slow":
+        await pause(fault.ms if fault.form == "answer" else 0)
+        return _respond(server, asked, found)
+    if kind in ("drop-req", "drop-resp"):
+        transport = asked.request.transport
+        if transport is not None:
+            transport.abort()
+        return web.Response(status=499)
+    if kind == "reply":
+        if fault.body is not None:
+            return web.Response(status=fault.http, text=fault.body, content_type="text/plain")
+        return _respond(server, asked, Refusal(fault.code, fault.msg, fault.http))
+    if kind == "hide":
+        return _respond(server, asked, no.UNKNOWN_ORDER if route.startswith("DELETE") else no.NO_ORDER)
+    if kind == "stale":
+        old = server.last_answers.get(route + "?" + _WITHOUT_TIME.sub("", asked.query))
+        if old is not None:
+            return web.Response(status=200, body=old, content_type=_JSON)
+        return _respond(server, asked, carry_out(server, asked))
+    if kind == "empty":
+        return _respond(server, asked, found if isinstance(found, Refusal) else emptied(found))
+    body, content_type = garbled(found.body() if isinstance(found, Refusal) else found, fault.form)
+    return web.Response(status=200, body=body, content_type=content_type)
 
 
 def parse_params(query: str, body: str) -> dict[str, str]:
@@ -129,59 +189,60 @@ def parse_params(query: str, body: str) -> dict[str, str]:
     return params
 
 
-def _judge(
-    server: RunningServer,
-    request: web.Request,
-    endpoint: Endpoint,
-    params: dict[str, str],
-    raw: tuple[str, str],
-    address: str,
-    now_ms: int,
-    headers: dict[str, str],
-) -> tuple[Answer, int | None]:
-    refusal, wait_s = server.limits.charge(address, endpoint.pool, endpoint.weight_of(params), now_ms)
+def carry_out(server: RunningServer, asked: Asked) -> Answer:
+    """Judge and do one request; its events go out before its answer is written."""
+    now_ms = server.now_ms()
+    if not server.follows_tape:
+        server.pass_time(now_ms)
+    found = _judge(server, asked, parse_params(asked.query, asked.body), now_ms)
+    server.flush()
+    return found
+
+
+def _judge(server: RunningServer, asked: Asked, params: dict[str, str], now_ms: int) -> Answer:
+    endpoint, request = asked.endpoint, asked.request
+    charged = server.limits.charge(request.remote or "", endpoint.pool, endpoint.weight_of(params), now_ms)
+    refusal, wait_s = charged
     if refusal is not None:
         if server.options.retry_after:
-            headers["Retry-After"] = str(wait_s)
-        return refusal, None
+            asked.headers["Retry-After"] = str(wait_s)
+        return refusal
     call = Call(server, params, now_ms)
     if endpoint.security != "NONE":
         keys = server.gate.key(request.headers.get("X-MBX-APIKEY"))
         if isinstance(keys, Refusal):
-            return keys, None
+            return keys
+        asked.account = keys.account
         call.account_or_none = server.world.accounts[keys.account]
         call.api_key = keys.api_key
         if endpoint.security == "SIGNED":
-            wrong = server.gate.signature(keys, params, signed_text(*raw))
-            wrong = wrong or server.gate.window(params, now_ms)
+            wrong = server.gate.signature(keys, params, signed_text(asked.query, asked.body))
+            wrong = wrong or server.gate.window(params, server.shown_ms())
             if wrong is not None:
-                return wrong, None
-    account = call.account_or_none.index if call.account_or_none is not None else None
-    if endpoint.orders is not None and account is not None:
-        crowded = server.limits.count_orders(account, *endpoint.orders, now_ms)
+                return wrong
+    if endpoint.orders is not None and asked.account is not None:
+        crowded = server.limits.count_orders(asked.account, *endpoint.orders, now_ms)
         if crowded is not None:
-            return crowded, account
-    return endpoint.answer(call), account
+            return crowded
+    return endpoint.answer(call)
 
 
-def _respond(
-    server: RunningServer,
-    found: Answer,
-    address: str,
-    account: int | None,
-    endpoint: Endpoint,
-    now_ms: int,
-    headers: dict[str, str],
-) -> web.Response:
+def _respond(server: RunningServer, asked: Asked, found: Answer) -> web.Response:
     status = 200
     if isinstance(found, Refusal):
         status, found = found.http, found.body()
-    headers["X-MBX-USED-WEIGHT-1M"] = str(server.limits.used(address, now_ms))
-    if endpoint.orders is not None and account is not None:
-        ten, minute = server.limits.orders_used(account, now_ms)
+    now_ms = server.now_ms()
+    headers = asked.headers
+    headers["X-MBX-USED-WEIGHT-1M"] = str(server.limits.used(asked.request.remote or "", now_ms))
+    if asked.endpoint.orders is not None and asked.account is not None:
+        ten, minute = server.limits.orders_used(asked.account, now_ms)
         headers["X-MBX-ORDER-COUNT-10S"] = str(ten)
         headers["X-MBX-ORDER-COUNT-1M"] = str(minute)
-    return web.Response(status=status, body=encode(found), content_type=_JSON, headers=headers)
+    body = encode(found)
+    if status == 200 and asked.request.method == "GET" and server.options.control:
+        key = f"GET {asked.request.path}?" + _WITHOUT_TIME.sub("", asked.query)
+        server.last_answers[key] = body
+    return web.Response(status=status, body=body, content_type=_JSON, headers=headers)
 
 
 __all__ = ["ENDPOINTS", "answer", "build", "parse_params", "serve"]

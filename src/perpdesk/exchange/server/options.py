@@ -9,6 +9,7 @@ from typing import Literal
 
 from perpdesk.domain.instrument import Instrument
 from perpdesk.exchange.core.world import Rules
+from perpdesk.exchange.faults import Plan
 from perpdesk.market.tape import Tape
 from perpdesk.ports import Clock
 
@@ -47,4 +48,5 @@ class ServeOptions:
     listen_key_ms: int = 3_600_000
     pulse_ms: int = 100
     control: bool = False
+    faults: Plan | None = None
     public_keys: Sequence[tuple[str, bytes]] = ()

@@ -8,7 +8,6 @@ from typing import Any
 from perpdesk.exchange.core import history
 from perpdesk.exchange.core import refusals as no
 from perpdesk.exchange.core.contracts import FUNDING_MS, HOUR_MS, Contract
-from perpdesk.exchange.core.market import funding_rate_text
 from perpdesk.exchange.core.numbers import fixed, integer, money, short
 from perpdesk.exchange.core.orders import BUY, SELL
 from perpdesk.exchange.core.refusals import Refusal
@@ -30,7 +29,7 @@ def ping(call: Call) -> Answer:
 
 def time(call: Call) -> Answer:
     """GET time."""
-    return {"serverTime": call.now_ms}
+    return {"serverTime": call.server.shown_ms()}
 
 
 def _each(call: Call, one: Callable[[Market], dict[str, Any]]) -> Answer:
@@ -345,7 +344,7 @@ _PERIODS = ("5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d")
 
 
 def _no_rows(*mandatory: str) -> Callable[[Call], Answer]:
-    """A statistics endpoint without recorded rows: checked like the real one, and empty (a gap, not a zero)."""
+    """A statistics endpoint without recorded rows: checked like the real one, and empty."""
 
     def answer(call: Call) -> Answer:
         for name in mandatory:

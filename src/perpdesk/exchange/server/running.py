@@ -1,4 +1,4 @@
-"""A running server: the world with its time, keys, limits, streams, and what a test or a person may do to it."""
+"""A running server: the world with its time, keys, limits and streams, and what may be done to it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from perpdesk.exchange.core import events as user_events
 from perpdesk.exchange.core import market as market_rules
 from perpdesk.exchange.core.contracts import Contract
 from perpdesk.exchange.core.world import World
+from perpdesk.exchange.faults import Plan
 from perpdesk.exchange.server.limits import Limits
 from perpdesk.exchange.server.listen import ListenKeys
 from perpdesk.exchange.server.options import ServeOptions
@@ -41,12 +42,15 @@ class RunningServer:
         self.gate = Gate(options.signature_mode == "strict", options.recv_window_mode == "check")
         self.limits = Limits(options.weight_limit, options.order_limit_10s, options.order_limit_1m)
         self.listen_keys = ListenKeys(options.listen_key_ms)
+        self.faults = options.faults if options.faults is not None else Plan(options.rules.seed)
         self.hub = Hub(self)
         self.publisher = Publisher(self)
         self.unknown_paths: list[str] = []
         self.follows_tape = options.tape is not None
         self._shuffle = random.Random(options.rules.seed)
         self._offset_ms = 0
+        self._clock_error_ms = 0
+        self.last_answers: dict[str, bytes] = {}
 
     # -- time --------------------------------------------------------------------------------
 
@@ -55,6 +59,26 @@ class RunningServer:
         if self.follows_tape:
             return self.world.now_ms
         return max(self.world.now_ms, self.options.clock.now_ms() + self._offset_ms)
+
+    def shown_ms(self) -> int:
+        """What the server says and judges timestamps by: its time plus a clock error."""
+        return self.now_ms() + self._clock_error_ms
+
+    def step_clock(self, ms: int) -> None:
+        """Make the server's clock wrong by so much more."""
+        self._clock_error_ms += ms
+
+    def expire_listen_key(self, account: int, *, silently: bool) -> None:
+        """End an account's key before its time, with or without telling."""
+        key = self.listen_keys.active.get(account)
+        if key is None:
+            return
+        self.listen_keys.stop(account)
+        if not silently:
+            self._say_expired(key)
+
+    def _say_expired(self, key: str) -> None:
+        self.hub.send_user(key, {"e": "listenKeyExpired", "E": str(self.now_ms()), "listenKey": key})
 
     def skip_time(self, ms: int) -> None:
         """Let that much exchange time pass at once: funding, expiries, dead-man switches."""
@@ -67,8 +91,7 @@ class RunningServer:
         """Timers that are due, their events, and listen keys that end."""
         market_rules.advance(self.world, now_ms)
         for key, _ in self.listen_keys.expired(now_ms):
-            event = {"e": "listenKeyExpired", "E": str(now_ms), "listenKey": key}
-            self.hub.send_user(key, event)
+            self._say_expired(key)
         self.flush()
 
     # -- the market --------------------------------------------------------------------------

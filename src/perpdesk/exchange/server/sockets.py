@@ -56,6 +56,7 @@ class Connection:
     incoming: Bucket = field(default_factory=lambda: Bucket(1_000))
     silent: bool = False
     closing: int = 0
+    held: bytes | None = None
 
     def send(self, message: bytes) -> None:
         """Queue a message; a reader that is too slow is cut off."""
@@ -65,6 +66,10 @@ class Connection:
             self.queue.put_nowait(message)
         except asyncio.QueueFull:
             self.close(_CLOSE_POLICY)
+
+    def speak(self) -> None:
+        """The silence is over; what was said meanwhile is lost."""
+        self.silent = False
 
     def close(self, code: int) -> None:
         """End the connection from our side."""
@@ -133,7 +138,8 @@ class Hub:
             return
         raw = encode(payload)
         for connection in tuple(listeners):
-            connection.send(wrapped(connection, connection.streams.get(stream, stream), raw))
+            message = wrapped(connection, connection.streams.get(stream, stream), raw)
+            self._deliver(connection, stream, message)
 
     def publish_user(self, account: int, event: dict[str, Any]) -> None:
         """Send a user event to the sockets of the account's listen key."""
@@ -149,7 +155,34 @@ class Hub:
             if wanted is not None and event["e"] not in wanted:
                 continue
             raw = encode(event) if raw is None else raw
-            connection.send(wrapped(connection, key, raw))
+            self._deliver(connection, f"user:{event['e']}", wrapped(connection, key, raw))
+
+    def _deliver(self, connection: Connection, route: str, message: bytes) -> None:
+        """Send, unless the plan has a fault for it."""
+        if connection.held is not None:
+            held, connection.held = connection.held, None
+            connection.send(message)
+            connection.send(held)
+            return
+        plan = self._server.faults
+        fault = plan.message(route, self._server.now_ms()) if plan.faults else None
+        if fault is None:
+            connection.send(message)
+            return
+        loop = asyncio.get_running_loop()
+        if fault.kind == "ws-dup":
+            connection.send(message)
+            connection.send(message)
+        elif fault.kind == "ws-reorder":
+            connection.held = message
+        elif fault.kind == "ws-lag":
+            loop.call_later(fault.ms / 1000, connection.send, message)
+        elif fault.kind == "ws-silent":
+            connection.silent = True
+            if fault.ms:
+                loop.call_later(fault.ms / 1000, connection.speak)
+        elif fault.kind == "ws-close":
+            connection.close(fault.code or 1006)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """One stream connection from handshake to end."""
