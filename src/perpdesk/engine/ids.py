@@ -36,7 +36,7 @@ def version_codes(names: Sequence[str]) -> list[str]:
     """A code of at most four characters for each version of a run, all different."""
     codes: list[str] = []
     for i, name in enumerate(names):
-        code = name[:VERSION_LENGTH_MAX]
+        code = name[:VERSION_LENGTH_MAX].rstrip("_")
         if code in codes:
             code = name[: VERSION_LENGTH_MAX - 2] + base36(i).rjust(2, "0")
         codes.append(code)

@@ -1,4 +1,4 @@
-"""What a fill does: position and wallet by the kernel's ledger, history, events, orders that lose their sense."""
+"""What a fill does: position and wallet by the kernel's ledger, history, events, orders without sense."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def forget_algo(world: World, algo: Conditional) -> None:
 
 
 def tidy(world: World, account: Account, contract: int, position_side: str, now_ms: int) -> None:
-    """After a position changed: reduce-only orders beyond it are knocked out, GTE orders of a flat one end."""
+    """After a position changed: reduce-only orders beyond it are knocked out; with it, GTE orders end."""
     for side in (1, -1):
         room = closable(account, contract, position_side, side)
         resting = [

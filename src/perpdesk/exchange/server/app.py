@@ -27,6 +27,7 @@ from perpdesk.exchange.server.garbling import emptied, garbled
 from perpdesk.exchange.server.options import ServeOptions
 from perpdesk.exchange.server.running import RunningServer
 from perpdesk.exchange.server.security import public_key, signed_text
+from perpdesk.exchange.server.sources import Replay
 from perpdesk.market.instruments import bundled
 
 ENDPOINTS = {**public.TABLE, **trading.TABLE, **accounting.TABLE}
@@ -64,6 +65,8 @@ def build(options: ServeOptions) -> RunningServer:
             contract = world.by_symbol[symbol]
             price_units = units.price_to_units(price, contract.price_digits)
             market_rules.tick(world, contract.index, price_units, start_ms)
+    if options.tape is not None:
+        server.replay = Replay(server, options.start_step)
     server.flush()
     return server
 
@@ -86,13 +89,15 @@ async def serve(options: ServeOptions) -> AsyncIterator[RunningServer]:
     tls = "s" if options.tls is not None else ""
     server.rest_url = f"http{tls}://{options.host}:{port}"
     server.ws_url = f"ws{tls}://{options.host}:{port}"
-    pulse = asyncio.ensure_future(_pulse(server))
+    tasks = [asyncio.ensure_future(_pulse(server))]
+    if server.replay is not None and options.speed is not None and not options.lockstep:
+        tasks.append(asyncio.ensure_future(server.replay.play(options.speed)))
     try:
         yield server
     finally:
-        pulse.cancel()
-        with suppress(asyncio.CancelledError):
-            await pulse
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         for connection in tuple(server.hub.connections):
             connection.close(1001)
         await runner.cleanup()

@@ -150,6 +150,16 @@ def _clock(server: RunningServer, a: Arguments) -> Any:
     server.step_clock(int(a["ms"]))
 
 
+def _step(server: RunningServer, a: Arguments) -> Any:
+    """Lockstep: the next minute (or ``count`` of them) of the tape."""
+    if server.replay is None:
+        raise InputError("there is no tape to step", field="do")
+    played = 0
+    while played < int(a.get("count", 1)) and server.replay.play_step():
+        played += 1
+    return {"played": played, "now_ms": server.now_ms(), "over": server.replay.is_over}
+
+
 ACTIONS: dict[str, Callable[[RunningServer, Arguments], Any]] = {
     "tick": _tick,
     "mark": _mark,
@@ -167,6 +177,7 @@ ACTIONS: dict[str, Callable[[RunningServer, Arguments], Any]] = {
     "expire_listen_key": _expire_key,
     "revoke_key": _revoke,
     "clock": _clock,
+    "step": _step,
 }
 
 

@@ -22,7 +22,9 @@ class ServeOptions:
 
     With a tape, its minutes are replayed at ``speed`` (0: as fast as possible, None: only when told) and the
     exchange's time is the tape's. Without, prices stand at ``prices`` until ``tick`` is called and the
-    exchange's time is the clock's. balance: USDT of every account.
+    exchange's time is the clock's. With ``lockstep`` the tape moves only by the control channel's ``step``.
+    start_step: minutes of the tape that are history already. volume_share_ppm: how much of a bar's volume resting
+    orders may take (0: all they want). balance: USDT of every account.
     """
 
     clock: Clock
@@ -30,6 +32,8 @@ class ServeOptions:
     instruments: Mapping[str, Instrument] | None = None
     tape: Tape | None = None
     speed: float | None = 1.0
+    start_step: int = 0
+    volume_share_ppm: int = 0
     lockstep: bool = False
     accounts: int = 2
     balance: str = "10000"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perpdesk.domain import units
 from perpdesk.domain.errors import InputError
@@ -19,6 +19,9 @@ from perpdesk.exchange.server.options import ServeOptions
 from perpdesk.exchange.server.publish import Publisher
 from perpdesk.exchange.server.security import Gate, make_key
 from perpdesk.exchange.server.sockets import Hub
+
+if TYPE_CHECKING:
+    from perpdesk.exchange.server.sources import Replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class RunningServer:
         self.hub = Hub(self)
         self.publisher = Publisher(self)
         self.unknown_paths: list[str] = []
+        self.replay: Replay | None = None
         self.follows_tape = options.tape is not None
         self._shuffle = random.Random(options.rules.seed)
         self._offset_ms = 0
