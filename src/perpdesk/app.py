@@ -208,6 +208,9 @@ class Desk:
                 self.stopped_at_ms = message.now_ms
                 await self.engine.stop(message.now_ms)
                 break
+        await self.engine.recorder.run_over(
+            self.market.to_ms if self.stopped_at_ms is None else self.stopped_at_ms
+        )
         self.seconds = time.perf_counter() - began
 
     def result(self, mode: str = "paper") -> RunResult:

@@ -218,11 +218,15 @@ class VenueTraits:
 
     watches_levels: stops its path at price levels (a simulated path can, a real market sends marks).
     replaces_in_place: a new order in a slot may take the old one's place while the market stands still.
+    checks_orders: refuses orders that filters, position or price make impossible (a stop that is passed).
+    fills_at_once: a market order trades when it arrives, not with the next movement of the path.
     """
 
     name: str
     watches_levels: bool
     replaces_in_place: bool
+    checks_orders: bool = False
+    fills_at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from decimal import Decimal
 
@@ -260,7 +259,6 @@ async def test_a_switch_that_cannot_be_read_shuts_the_gate_and_exits_go_on(store
     async for message in one.venue.messages():
         await one.engine.handle(message)
         if isinstance(message, StepOver) and one.engine.steps == 3:
-            await asyncio.to_thread(lambda: None)
             await drop(store, "trading_control")
     assert one.fills() == rows("""
         1 +0s entry BUY 10 @ 100 taker

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from perpdesk.kernel.records import SLOT_OWN
 from tests.kernel.oracle import Oracle, Order
-from tests.kernel.tables import bars_of, desk, instrument_records, place
+from tests.kernel.tables import desk, instrument_records, place
 
 sides = st.sampled_from([1, -1])
 prices = st.integers(960, 1040)
@@ -68,7 +68,7 @@ def test_the_walk_fills_what_the_oracle_fills(table, wanted, last, held, tick, s
         place(run.slot(SLOT_OWN + k), row_of(order), last)
         order.name = chr(ord("a") + k)
     run.refresh()
-    run.feed(bars_of("\n".join(" ".join(map(str, bar)) for bar in table)))
+    run.play("\n".join(" ".join(map(str, bar)) for bar in table))
 
     oracle = Oracle(list(wanted), last, held, tick, slippage, share)
     assert run.fills() == oracle.run(table)

@@ -17,6 +17,7 @@ def _application() -> typer.Typer:
     from perpdesk.cli.configure import add_to as add_configuration
     from perpdesk.cli.database import add_to as add_database
     from perpdesk.cli.demo import add_to as add_demo
+    from perpdesk.cli.exchange import add_to as add_exchange
     from perpdesk.cli.run import add_to as add_runs
 
     application = typer.Typer(
@@ -28,6 +29,7 @@ def _application() -> typer.Typer:
     )
     add_runs(application)
     add_demo(application)
+    add_exchange(application)
     add_configuration(application)
     add_database(application)
     return application

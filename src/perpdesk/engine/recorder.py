@@ -68,6 +68,10 @@ class Recorder(Protocol):
         """A step is complete; what it wrote becomes visible together."""
         ...
 
+    async def run_over(self, ms: int) -> None:
+        """Nothing more will come."""
+        ...
+
 
 class Forgetful:
     """Keeps nothing: for parity runs and tests."""
@@ -96,4 +100,7 @@ class Forgetful:
         return None
 
     async def step_over(self, ms: int, account: np.void) -> None:
+        return None
+
+    async def run_over(self, ms: int) -> None:
         return None

@@ -165,6 +165,18 @@ class StoreRecorder:
             timeout_ms=entry.timeout_ms,
         )
         self._intents.append((order.client_id, IntentState.SENT, entry.ms))
+        self._note(
+            events.EntryApproved(
+                ms=entry.ms,
+                version=self.versions[entry.sleeve],
+                symbol=self._symbol(entry.symbol),
+                side=Side.of(entry.side),
+                qty=self._qty(entry.symbol, entry.lots),
+                leverage=entry.leverage,
+                score=entry.score,
+                score_max=entry.score_max,
+            )
+        )
         return True
 
     async def entry_refused(self, sleeve: int, symbol: int, side: int, verdict: int, ms: int) -> None:
@@ -222,6 +234,7 @@ class StoreRecorder:
         self._dirty_orders[order.client_id] = None
         if order.slot == SLOT_ENTRY and kept.lots:
             self._intents.append((order.client_id, IntentState.FILLED, ms))
+            self._entry_is_over(order.client_id, ms)
         remaining = self._qty(order.symbol, order.lots - kept.lots)
         self._note(
             events.OrderCanceled(
@@ -273,6 +286,12 @@ class StoreRecorder:
         )
 
     async def step_over(self, ms: int, account: np.void) -> None:
+        await self._flush()
+
+    async def run_over(self, ms: int) -> None:
+        """The run ends: bring every live row up to date (in cross margin each minute moves the margin)."""
+        for code in self._positions:
+            self._dirty_positions[code] = ms
         await self._flush()
 
     # -- folding -----------------------------------------------------------------------------
@@ -328,6 +347,13 @@ class StoreRecorder:
         )
         del self._positions[booked.position_code]
 
+    def _entry_is_over(self, client_id: str, ms: int) -> None:
+        """The rest of a partly filled entry is gone: what is held is all there will be."""
+        for code, position in self._positions.items():
+            if position.entry_client_id == client_id and position.status is PositionStatus.BUILDING:
+                position.status = PositionStatus.OPEN
+                self._dirty_positions[code] = ms
+
     def _write_position_now(self, code: str, ms: int) -> None:
         """Freeze the last change of a position that ends in this step."""
         self._last_changes.append((self._positions[code].id, ms, self._change(self._positions[code])))
@@ -351,8 +377,9 @@ class StoreRecorder:
         change["initial_quantity"] = self._qty(s, position.lots_in)
         if position.timeout_ms:
             change["timeout_at_ms"] = position.opened_ms + position.timeout_ms
+        # a finished row keeps the size it had
+        change["quantity"] = self._qty(s, held or position.lots_in)
         if held:
-            change["quantity"] = self._qty(s, held)
             change["notional_value"] = units.money_of(int(record.cost_e8))
             change["margin"] = units.money_of(int(record.margin_e8))
             level = int(record.liquidation_price)

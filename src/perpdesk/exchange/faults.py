@@ -5,7 +5,7 @@ Requests (``route`` is a pattern such as ``POST /fapi/v1/order`` or ``* /fapi/*`
 drop-req    the connection ends before the request is carried out
 drop-resp   it is carried out, the answer is lost
 late-exec   the answer is -1007; it is carried out ``ms`` later
-reply       ``http``, ``code``, ``msg`` (or a plain ``body``) instead of the answer; with ``executes`` carried out
+reply       ``http``, ``code``, ``msg`` (or a plain ``body``) are the answer; with ``executes``, carried out
 hide        queries deny that the thing exists (-2013, cancels -2011) for ``ms`` from the first hit on
 stale       queries answer what they answered before, for ``ms``
 empty       queries answer as if nothing were there

@@ -91,7 +91,13 @@ class BinanceVenue:
     place_of: the (sleeve, slot) of a client id from before this process, None if it is not ours.
     """
 
-    traits = VenueTraits(name="binance", watches_levels=True, replaces_in_place=False)
+    traits = VenueTraits(
+        name="binance",
+        watches_levels=True,
+        replaces_in_place=False,
+        checks_orders=True,
+        fills_at_once=True,
+    )
 
     def __init__(
         self,
@@ -246,6 +252,16 @@ class BinanceVenue:
         if known is not None and found.standing is Standing.ABSENT:
             self._end(known)
         return found
+
+    @property
+    def leverages(self) -> dict[str, int]:
+        """The leverage of each symbol, as the exchange last told it."""
+        return self._sender.leverages
+
+    @property
+    def untold(self) -> int:
+        """How many account facts were heard and wait for the reader of ``messages``."""
+        return len(self._facts)
 
     @property
     def quote(self) -> str:

@@ -1,4 +1,4 @@
-"""The validation pipeline of an order, in the exchange's order (reference §6.1). Each step: None or a Refusal."""
+"""The validation pipeline of an order, in the exchange's own sequence (reference §6.1)."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def matched_price(world: World, contract: Contract, side: int, mode: str) -> int
 
 
 def reduces(world: World, account: Account, draft: Draft) -> Refusal | None:
-    """Feasibility of reduce-only orders and of closing orders in hedge mode; shrinks a too large reduce-only."""
+    """Can a reduce-only order (or a closing one in hedge mode) reduce? A too large one is cut."""
     room = settling.closable(account, draft.contract.index, draft.position_side, draft.side)
     if draft.closes:
         return None if draft.lots <= room else no.REDUCE_ONLY

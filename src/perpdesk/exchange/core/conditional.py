@@ -258,10 +258,8 @@ def _touch(world: World, market: Market, algo: Conditional, now_ms: int) -> None
 
 def next_level(market: Market, algo: Conditional, start: int, end: int) -> int:
     """The first price on the way from start to end where this order acts; 0: none."""
-    if algo.type == TRAILING:
-        level = trailing_level(algo) or algo.activation
-    else:
-        level = algo.trigger
+    trails = algo.type == TRAILING
+    level = (trailing_level(algo) or algo.activation) if trails else algo.trigger
     return level if min(start, end) < level <= max(start, end) or level == end else 0
 
 

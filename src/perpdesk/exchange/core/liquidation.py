@@ -1,4 +1,4 @@
-"""Liquidation: margin call, orders cancelled, the position taken over at market, the fund behind it (§14.6)."""
+"""Liquidation: margin call, orders end, the position is closed by force, the fund behind it (§14.6)."""
 
 from __future__ import annotations
 

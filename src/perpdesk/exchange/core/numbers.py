@@ -56,5 +56,5 @@ def money(amount_e8: int) -> str:
 def ratio(numerator: int, denominator: int, digits: int) -> int:
     """numerator / denominator in 10^-digits, rounded half away from zero. denominator > 0."""
     scaled = abs(numerator) * 10**digits
-    rounded = (2 * scaled + denominator) // (2 * denominator)
+    rounded: int = (2 * scaled + denominator) // (2 * denominator)
     return -rounded if numerator < 0 else rounded

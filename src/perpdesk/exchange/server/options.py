@@ -23,8 +23,8 @@ class ServeOptions:
     With a tape, its minutes are replayed at ``speed`` (0: as fast as possible, None: only when told) and the
     exchange's time is the tape's. Without, prices stand at ``prices`` until ``tick`` is called and the
     exchange's time is the clock's. With ``lockstep`` the tape moves only by the control channel's ``step``.
-    start_step: minutes of the tape that are history already. volume_share_ppm: how much of a bar's volume resting
-    orders may take (0: all they want). balance: USDT of every account.
+    start_step: minutes of the tape that are history already. volume_share_ppm: how much of a bar's volume
+    resting orders may take (0: all they want). balance: USDT of every account.
     """
 
     clock: Clock

@@ -1,4 +1,4 @@
-"""Where prices come from: a tape, minute by minute along each bar's path, at a chosen speed or step by step."""
+"""Where prices come from: a tape, minute by minute along each bar's path, paced or step by step."""
 
 from __future__ import annotations
 
