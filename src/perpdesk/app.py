@@ -93,11 +93,16 @@ def cut(
     )
 
 
+def strategy_name(sleeve: records.Sleeve) -> str:
+    """What ``--strategy`` calls a sleeve: the versions of score are score_<version>."""
+    return sleeve.name if sleeve.name == sleeve.strategy.name else f"score_{sleeve.name}"
+
+
 def sleeves_of(loaded: Loaded, strategies: Sequence[str]) -> list[records.Sleeve]:
     """The configured sleeves of the named strategies, in the order asked for. Raises InputError."""
     config = loaded.config
-    available = {f"score_{sleeve.name}": sleeve for sleeve in records.score_sleeves(config)}
-    available["sma_cross"] = records.sma_cross_sleeve(config)
+    configured = (records.sma_cross_sleeve(config), *records.score_sleeves(config))
+    available = {strategy_name(sleeve): sleeve for sleeve in configured}
     if not strategies:
         raise InputError(f"name one of {', '.join(sorted(available))}", field="--strategy")
     chosen = []
@@ -395,6 +400,7 @@ def _result(
 ) -> RunResult:
     return summarise(
         mode=mode,
+        strategies=[strategy_name(sleeve) for sleeve in setup.sleeves],
         versions=setup.versions,
         symbols=market.universe.symbols,
         books=setup.books,

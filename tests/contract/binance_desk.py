@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from perpdesk.adapters.binance import endpoints as to
+from perpdesk.adapters.binance.errors import ExchangeUnreachable
 from perpdesk.adapters.binance.hosts import Hosts
 from perpdesk.adapters.binance.limits import Governor, Lane
 from perpdesk.adapters.binance.rest import Rest
 from perpdesk.adapters.binance.server_clock import ServerClock
 from perpdesk.adapters.binance.signing import Credentials
+from perpdesk.adapters.binance.sockets import Dial, Socket, dial_with
 from perpdesk.adapters.binance.venue import BinanceVenue
 from perpdesk.adapters.clocks import SystemClock
 from perpdesk.domain import units
@@ -24,18 +26,74 @@ from perpdesk.ports import Message, PriceReached, StepClosed, StepOver
 FENCE = "ETHUSDT"  # its leverage is what tells that everything before it has arrived
 
 
+class Wire:
+    """The sockets of a client, which a test can cut, make deaf, or make stammer."""
+
+    def __init__(self, dial: Dial) -> None:
+        self.is_cut = self.is_deaf = self.stammers = False
+        self._dial = dial
+        self._open: set[_Wired] = set()
+
+    async def dial(self, url: str) -> Socket:
+        """Dials for a venue."""
+        if self.is_cut:
+            raise ExchangeUnreachable("the wire is cut")
+        socket = _Wired(self, await self._dial(url))
+        self._open.add(socket)
+        return socket
+
+    async def cut(self) -> None:
+        """Close everything; nothing can be opened until ``is_cut`` is False again."""
+        self.is_cut = True
+        for socket in tuple(self._open):
+            await socket.close()
+        self._open.clear()
+
+
+class _Wired:
+    def __init__(self, wire: Wire, inner: Socket) -> None:
+        self._wire, self._inner = wire, inner
+        self._again: bytes | None = None
+
+    async def receive(self) -> bytes | None:
+        if self._again is not None:
+            message, self._again = self._again, None
+            return message
+        while True:
+            message = await self._inner.receive()
+            if self._wire.is_cut:
+                return None
+            if message and self._wire.is_deaf:
+                continue
+            if message and self._wire.stammers:
+                self._again = message
+            return message
+
+    async def send(self, text: str) -> None:
+        await self._inner.send(text)
+
+    async def ping(self) -> None:
+        await self._inner.ping()
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
 class BinanceDesk:
     """A started venue, its server, and everything that it has told."""
 
-    def __init__(self, server: RunningServer, venue: BinanceVenue, rest: Rest) -> None:
-        self.server, self.venue, self.rest = server, venue, rest
+    def __init__(self, server: RunningServer, venue: BinanceVenue, rest: Rest, wire: Wire) -> None:
+        self.server, self.venue, self.rest, self.wire = server, venue, rest, wire
         self.told: list[Message] = []
+        self.levels: list[PriceReached] = []
         self._fences = 0
         self._reader = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
         async for message in self.venue.messages():
-            if not isinstance(message, (PriceReached, StepClosed, StepOver)):
+            if isinstance(message, PriceReached):
+                self.levels.append(message)
+            elif not isinstance(message, (StepClosed, StepOver)):
                 self.told.append(message)
 
     async def until(self, condition: Callable[[], object]) -> None:
@@ -51,12 +109,9 @@ class BinanceDesk:
         self._fences += 1
         leverage = 2 + self._fences % 2
         self.venue.leverages.pop(FENCE, None)
-        await self.leverage_by_hand(FENCE, leverage)
+        params = (("symbol", FENCE), ("leverage", leverage))
+        await self.rest.ask(to.LEVERAGE, params, Lane.QUERY)
         await self.until(lambda: self.venue.leverages.get(FENCE) == leverage and not self.venue.untold)
-
-    async def leverage_by_hand(self, symbol: str, leverage: int) -> None:
-        """What a person does in the app."""
-        await self.rest.ask(to.LEVERAGE, (("symbol", symbol), ("leverage", leverage)), Lane.QUERY)
 
     async def move(self, *prices: int) -> list[Message]:
         """Walk the price there; what was told since the last call of this."""
@@ -72,6 +127,10 @@ class BinanceDesk:
         await asyncio.gather(self._reader, return_exceptions=True)
 
 
+async def nothing(server: RunningServer, rest: Rest) -> None:
+    """No preparation."""
+
+
 class _Unmarked(Hosts):
     """A server that does not yet say that it is simulated."""
 
@@ -80,8 +139,14 @@ class _Unmarked(Hosts):
 
 
 @asynccontextmanager
-async def binance_desk(*, sweep_ms: int = 3_600_000, **options: Any) -> AsyncIterator[BinanceDesk]:
-    """A server, and a started venue on its first account. options: of the server."""
+async def binance_desk(
+    *,
+    sweep_ms: int = 3_600_000,
+    place_of: Callable[[str], tuple[int, int] | None] = lambda _: None,
+    prepare: Callable[[RunningServer, Rest], Awaitable[None]] = nothing,
+    **options: Any,
+) -> AsyncIterator[BinanceDesk]:
+    """A server, and a started venue on its first account. prepare: before the start. options: of the server."""
     clock = SystemClock()
     async with serve(ServeOptions(clock=clock, **options)) as server:
         instrument = bundled()["BTCUSDT"]
@@ -96,9 +161,13 @@ async def binance_desk(*, sweep_ms: int = 3_600_000, **options: Any) -> AsyncIte
             credentials=Credentials(keys.api_key, keys.secret),
             account="test",
         )
-        venue = BinanceVenue(universe=universe, rest=rest, clock=clock, sweep_ms=sweep_ms)
+        wire = Wire(dial_with(lambda: rest.session))
+        venue = BinanceVenue(
+            universe=universe, rest=rest, clock=clock, dial=wire.dial, sweep_ms=sweep_ms, place_of=place_of
+        )
+        await prepare(server, rest)
         await venue.start()
-        desk = BinanceDesk(server, venue, rest)
+        desk = BinanceDesk(server, venue, rest, wire)
         try:
             await desk.until(lambda: venue.catch_ups)
             yield desk

@@ -154,11 +154,11 @@ async def test_a_trigger_without_volume_is_told_and_works_on() -> None:
     """)
 
 
-async def test_watched_levels_are_told_once() -> None:
+async def test_a_watched_level_is_told_once_and_a_peak_at_every_leg_beyond_it() -> None:
     venue = venue_over("100 103 97 100\n100 103 97 100")
     await venue.watch(0, 98, 1 << 60, -(1 << 60), 102)
     assert await hear(venue) == rows("""
-        +20s s0 at 97
+        +20s s0 at 98
         +40s s0 at 103
         closed 1
         over

@@ -109,6 +109,10 @@ VERDICTS = [
     ("SYMBOL_TAKEN", lambda: Room(sleeves=2, families=[1, 2]).pend(1, v=1), {}),
     ("APPROVED", lambda: Room(sleeves=2, families=[1, 1]).hold(1, v=1), {}),
     ("APPROVED", lambda: Room(sleeves=2, families=[1, 2]).hold(1, v=1, s=1), {}),
+    ("OPPOSITE_SIDE", lambda: Room(sleeves=2).hold(-1, v=1), {}),
+    ("OPPOSITE_SIDE", lambda: Room(sleeves=2).pend(1, v=1), {"side": SELL}),
+    ("APPROVED", lambda: Room(sleeves=2).hold(-1, v=1), {"side": SELL}),
+    ("APPROVED", lambda: Room(sleeves=2).hold(-1, v=1, s=1), {}),
     ("COOLDOWN", lambda: closed(START_MS - 899_999, BUY), {}),
     ("APPROVED", lambda: closed(START_MS - 900_000, BUY), {}),
     ("APPROVED", lambda: closed(START_MS - 1, BUY), {"side": SELL}),
@@ -304,7 +308,6 @@ def test_the_worst_case_is_todays_result_minus_open_pending_and_new_risk(room, r
 # --- the breaker in a run
 def test_the_breaker_stops_entries_until_the_next_utc_day_and_never_an_exit():
     """1,000 of cash, 5 % a day. A long of 1,000 loses 60 at once; the next candidates wait for midnight."""
-    minutes = 24 * 60
     run = desk(
         last=PRICE,
         cash=1_000,
@@ -327,7 +330,6 @@ def test_the_breaker_stops_entries_until_the_next_utc_day_and_never_an_exit():
     assert run.account.day_start_e8 == 920 * MONEY
     assert run.head().verdict_ms == START_MS + DAY_MS
     assert run.account.verdicts.sum() == 3
-    assert minutes * MINUTE_MS == DAY_MS
 
 
 def test_candidates_of_one_step_enter_at_the_next_open():

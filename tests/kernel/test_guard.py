@@ -404,6 +404,18 @@ def test_a_strategys_exit_cancels_the_rest_of_the_entry():
     assert [tag_name(fill.tag) for fill in run.replay.all_fills()] == ["ENTRY", "SIGNAL"]
 
 
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_reversal_at_the_same_cost_turns_the_stop_around(side):
+    """The cost of the new position is the old one's to the last digit."""
+    run = holding(10 * side, guard={"stop_ppm": 40_000})
+    assert run.slot(SLOT_STOP).price == 1000 - 40 * side
+    run.want(f"LIMIT {'SELL' if side > 0 else 'BUY'} 20 @ 1000")
+    run.play(f"1000 {1010 if side > 0 else 1001} {990 if side < 0 else 999} 1000")
+    stop = run.slot(SLOT_STOP)
+    assert (run.position().lots, run.position().cost_e8) == (-10 * side, 10_000_000)
+    assert (stop.price, stop.side, stop.lots) == (1000 + 40 * side, side, 10)
+
+
 def test_a_flat_position_wants_nothing_of_the_shared_slots():
     run = holding(10, guard={**SCORE, "stop_ppm": 40_000, "trail_activation_ppm": 30_000, "trail_callback_ppm": 9_000})
     run.play("1000 1001 900 950")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-import click
 import typer
 
 from perpdesk.cli.console import notice
@@ -48,11 +47,10 @@ def run_command(arguments: list[str]) -> int:
     except PerpdeskError as error:
         notice(f"error: {error}")
         return error.exit_code
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
-    except click.ClickException as error:
-        error.show(file=sys.stderr)
+    except typer.TyperException as error:  # a wrong command, option or value; without one its help was shown
+        if message := error.format_message():
+            notice(f"error: {message}")
         return EXIT_INPUT
-    except click.Abort:
+    except typer.Abort:
         notice("aborted")
         return EXIT_INTERNAL

@@ -129,6 +129,7 @@ def money(amount_e8: int) -> str:
 def summarise(
     *,
     mode: str,
+    strategies: list[str],
     versions: list[str],
     symbols: tuple[str, ...],
     books: Books,
@@ -141,7 +142,7 @@ def summarise(
     to_ms: int,
     notes: tuple[str, ...] = (),
 ) -> RunResult:
-    """Gather the figures of a finished run. versions: the sleeves' names in book order."""
+    """Gather the figures of a finished run. strategies and versions: the sleeves' names in book order."""
     account = books.account[0]
     trips = round_trips(fills)
     parts = []
@@ -171,7 +172,7 @@ def summarise(
     }
     return RunResult(
         mode=mode,
-        strategy="+".join(versions),
+        strategy="+".join(strategies),
         symbols=symbols,
         bars=bars,
         seconds=seconds,

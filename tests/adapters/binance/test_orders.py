@@ -1,4 +1,4 @@
-"""Orders against answers of every kind: what is refused, adopted, unknown; what is sent, and to which book."""
+"""Orders against answers of every kind: refused, adopted, unknown; what is sent, and to which book."""
 
 from __future__ import annotations
 

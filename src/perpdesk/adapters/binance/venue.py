@@ -141,8 +141,16 @@ class BinanceVenue:
     async def start(self) -> None:
         """Read what must be known before the first order, and open the streams.
 
-        Raises WrongExchange, UnknownSymbol, ConfigError, ExchangeUnreachable; nothing is left running then.
+        Raises WrongExchange, UnknownSymbol, ConfigError, ExchangeUnreachable; nothing is left running or open
+        then.
         """
+        try:
+            await self._start()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _start(self) -> None:
         await self._rest.sync_time()
         info: p.ExchangeInfo = await self._rest.ask(to.EXCHANGE_INFO, ())
         self._take_limits(info)

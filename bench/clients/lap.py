@@ -1,0 +1,72 @@
+"""One lap of a client: orders placed and taken back at a concurrency; wall, CPU and latency of each."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+# Far below the market, so that every order rests until it is taken back.
+SYMBOL, PRICE, QUANTITY = "BTCUSDT", "45000.0", "0.002"
+
+Place = Callable[[str], Awaitable[Any]]
+Cancel = Callable[[str, Any], Awaitable[Any]]
+
+
+def options() -> argparse.Namespace:
+    """What every client is told."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--api-key", required=True)
+    parser.add_argument("--secret", required=True)
+    parser.add_argument("--orders", type=int, default=2_000)
+    parser.add_argument("--concurrency", type=int, default=16)
+    return parser.parse_args()
+
+
+async def serve(name: str, told: argparse.Namespace, place: Place, cancel: Cancel) -> None:
+    """Say that we are ready; then one lap for every line on standard input."""
+    memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(json.dumps({"client": name, "memory_mb": memory_mb}), flush=True)
+    loop = asyncio.get_running_loop()
+    lap = 0
+    while await loop.run_in_executor(None, sys.stdin.readline):
+        result = await run(f"l{lap}", told.orders, told.concurrency, place, cancel)
+        print(json.dumps(result), flush=True)
+        lap += 1
+
+
+async def run(prefix: str, orders: int, concurrency: int, place: Place, cancel: Cancel) -> dict[str, float]:
+    """Place and cancel ``orders`` orders, ``concurrency`` at a time."""
+    latencies: list[float] = []
+    numbers = iter(range(orders))
+
+    async def worker() -> None:
+        for number in numbers:
+            client_id = f"{prefix}-{number}"
+            began = time.perf_counter()
+            placed = await place(client_id)
+            latencies.append(time.perf_counter() - began)
+            await cancel(client_id, placed)
+
+    gc.collect()
+    cpu, wall = time.process_time(), time.perf_counter()
+    await asyncio.gather(*(worker() for _ in range(concurrency)))
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    cuts = statistics.quantiles(latencies, n=100)
+    return {
+        "orders": orders,
+        "seconds": wall,
+        "cpu_seconds": cpu,
+        "orders_per_second": orders / wall,
+        "orders_per_cpu_second": orders / cpu,
+        "place_p50_ms": cuts[49] * 1000,
+        "place_p99_ms": cuts[98] * 1000,
+    }

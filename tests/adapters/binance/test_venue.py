@@ -1,0 +1,237 @@
+"""The client over the simulated exchange when things go wrong, and what only Binance has."""
+
+from __future__ import annotations
+
+import pytest
+from tests.contract.binance_desk import BinanceDesk, binance_desk
+from tests.contract.venue_suite import START, order, trades
+
+from perpdesk.adapters.binance import endpoints as to
+from perpdesk.adapters.binance.endpoints import Endpoint
+from perpdesk.adapters.binance.limits import Cost, Lane
+from perpdesk.adapters.binance.rest import Rest
+from perpdesk.adapters.binance.standing import Standing
+from perpdesk.domain.errors import ConfigError
+from perpdesk.exchange.server import RunningServer
+from perpdesk.kernel.records import BUY, FAR, LIMIT, MARKET, SELL, STOP
+from perpdesk.ports import (
+    ExternalTraded,
+    ForcedClose,
+    FundingCharged,
+    OrderGone,
+    Outcome,
+    Traded,
+    Triggered,
+)
+
+
+async def balances(desk: BinanceDesk) -> None:
+    """Our view of wallet, position and fees is the server's ledger, to the last digit."""
+    ledger = desk.server.ledger(0)
+    assert await desk.venue.wallet_e8() == ledger["wallet_e8"]
+    held = await desk.venue.positions()
+    assert sum(position.realised_e8 for position in held) == ledger["realised_e8"]
+    assert sum(position.fees_e8 for position in held) == ledger["fees_e8"]
+    assert sum(position.funding_e8 for position in held) == ledger["funding_e8"]
+    lots = {position.lots for position in held if position.lots}
+    assert lots == set(ledger["positions"].values())
+
+
+async def test_fills_of_an_outage_are_told_once_by_rest() -> None:
+    async with binance_desk() as desk:
+        await desk.venue.place(order("entry", LIMIT, BUY, START - 1_000))
+        await desk.venue.place(order("stop", STOP, SELL, START - 2_000, slot=1, reduce_only=True))
+        await desk.wire.cut()
+        desk.server.tick("BTCUSDT", "49850", walk=True)
+        desk.server.tick("BTCUSDT", "49750", walk=True)
+        assert desk.told == []
+        desk.wire.is_cut = False
+        await desk.until(lambda: len(trades(desk.told)) == 2)
+        await desk.all_told()
+        assert [fill.client_id for fill in trades(desk.told)] == ["entry", "stop"]
+        assert [fill.slot for fill in trades(desk.told)] == [0, 1]
+        assert any(isinstance(message, Triggered) for message in desk.told)
+        await balances(desk)
+
+
+async def test_a_stream_that_says_nothing_is_found_out_by_the_sweep() -> None:
+    async with binance_desk(sweep_ms=50) as desk:
+        desk.wire.is_deaf = True
+        await desk.venue.place(order("entry", MARKET, BUY))
+        await desk.until(lambda: trades(desk.told))
+        desk.wire.is_deaf = False
+        sweeps = desk.venue.catch_ups
+        await desk.until(lambda: desk.venue.catch_ups > sweeps + 3)
+        assert [fill.client_id for fill in trades(desk.told)] == ["entry"]
+        await balances(desk)
+
+
+async def test_a_stream_that_stammers_tells_nothing_twice() -> None:
+    async with binance_desk(sweep_ms=50) as desk:
+        desk.wire.stammers = True
+        await desk.venue.place(order("entry", MARKET, BUY))
+        await desk.venue.place(order("stop", STOP, SELL, START - 2_000, slot=1, reduce_only=True))
+        told = await desk.move(START - 2_500)
+        assert [fill.client_id for fill in trades(told)] == ["entry", "stop"]
+        assert sum(isinstance(message, Triggered) for message in told) == 1
+        await balances(desk)
+
+
+async def test_events_in_any_order_give_the_same_books() -> None:
+    async with binance_desk(event_order="shuffled") as desk:
+        told = []
+        for i in range(8):
+            side = BUY if i % 2 == 0 else SELL
+            await desk.venue.place(order(f"m{i}", MARKET, side, lots=10 + i))
+            await desk.venue.place(
+                order(f"s{i}", STOP, -side, START - side * 3_000, lots=5, slot=1, reduce_only=True)
+            )
+            told += await desk.move(START - side * 3_500, START)
+        ids = [fill.trade_id for fill in trades(told)]
+        assert len(ids) == len(set(ids))
+        assert {f"m{i}" for i in range(8)} <= {fill.client_id for fill in trades(told)}
+        await balances(desk)
+
+
+BY_HAND = Endpoint("POST", "/fapi/v1/order", Cost(0), signed=True)
+BUY_BY_HAND = (("symbol", "BTCUSDT"), ("side", "BUY"), ("type", "MARKET"), ("quantity", "0.005"))
+
+
+async def test_a_fill_that_no_sleeve_ordered_is_external() -> None:
+    async with binance_desk() as desk:
+        await desk.rest.send(BY_HAND, [*BUY_BY_HAND, ("newClientOrderId", "web_123")], Lane.QUERY)
+        (told,) = await desk.move(START)
+        assert isinstance(told, ExternalTraded)
+        assert (told.client_id, told.side, told.lots) == ("web_123", BUY, 5)
+        await balances(desk)
+
+
+async def test_a_fill_of_an_order_from_before_this_process_finds_its_slot() -> None:
+    def place_of(client_id: str) -> tuple[int, int] | None:
+        return (0, 7) if client_id.startswith("s2-") else None
+
+    async with binance_desk(place_of=place_of) as desk:
+        await desk.rest.send(BY_HAND, [*BUY_BY_HAND, ("newClientOrderId", "s2-1-abc-e1-0")], Lane.QUERY)
+        (told,) = await desk.move(START)
+        assert isinstance(told, Traded)
+        assert (told.client_id, told.sleeve, told.slot) == ("s2-1-abc-e1-0", 0, 7)
+
+
+async def test_what_was_before_the_start_is_not_told() -> None:
+    async def trade(server: RunningServer, rest: Rest) -> None:
+        await rest.sync_time()
+        await rest.send(BY_HAND, BUY_BY_HAND, Lane.QUERY)
+        server.skip_time(100)
+        await rest.sync_time()
+
+    async with binance_desk(prepare=trade) as desk:
+        assert await desk.move(START) == []
+        (held,) = await desk.venue.positions()
+        assert (held.lots, held.fees_e8) == (5, 0)
+
+
+async def test_orders_that_a_person_cancels_are_told_as_gone() -> None:
+    async with binance_desk() as desk:
+        await desk.venue.place(order("rest", LIMIT, BUY, START - 1_000))
+        await desk.venue.place(order("stop", STOP, BUY, START + 1_000, slot=1))
+        for endpoint in (to.CANCEL_OPEN, to.CANCEL_OPEN_ALGOS):
+            await desk.rest.send(endpoint, (("symbol", "BTCUSDT"),), Lane.QUERY)
+        told = await desk.move(START)
+        assert [
+            (one.client_id, one.slot, one.reason.split()[0]) for one in told if isinstance(one, OrderGone)
+        ] == [
+            ("rest", 0, "CANCELED"),
+            ("stop", 1, "CANCELED"),
+        ]
+        assert desk.rest.governor.conditional_free("test", Lane.CLOSE) == 200
+
+
+async def test_orders_canceled_during_an_outage_are_found_gone() -> None:
+    async with binance_desk() as desk:
+        await desk.venue.place(order("rest", LIMIT, BUY, START - 1_000))
+        await desk.wire.cut()
+        await desk.rest.send(to.CANCEL_OPEN, (("symbol", "BTCUSDT"),), Lane.QUERY)
+        desk.wire.is_cut = False
+        await desk.until(lambda: any(isinstance(one, OrderGone) for one in desk.told))
+        await desk.all_told()
+        assert [one.client_id for one in desk.told if isinstance(one, OrderGone)] == ["rest"]
+
+
+async def test_our_own_cancel_is_not_told_as_gone() -> None:
+    async with binance_desk() as desk:
+        await desk.venue.place(order("rest", LIMIT, BUY, START - 1_000))
+        await desk.venue.cancel(0, "rest")
+        assert await desk.move(START) == []
+
+
+async def test_funding_is_told_as_the_exchange_booked_it() -> None:
+    async with binance_desk(sweep_ms=50) as desk:
+        await desk.venue.place(order("entry", MARKET, BUY))
+        await desk.move(START)
+        desk.server.set_funding("BTCUSDT", "0.0001")
+        desk.server.skip_time(8 * 3_600_000)
+        await desk.until(lambda: any(isinstance(one, FundingCharged) for one in desk.told))
+        (charged,) = [one for one in desk.told if isinstance(one, FundingCharged)]
+        assert charged.rate_e8 == 10_000
+        assert charged.amount_e8 == desk.server.ledger(0)["funding_e8"] < 0
+        await balances(desk)
+
+
+async def test_a_liquidation_is_a_forced_close() -> None:
+    async with binance_desk(balance="100") as desk:
+        await desk.venue.place(order("entry", MARKET, BUY, lots=15))
+        told = await desk.move(START)
+        assert trades(told)
+        told = await desk.move(430_000)
+        forced = [one for one in told if isinstance(one, ForcedClose)]
+        assert sum(one.lots for one in forced) == 15
+        assert {one.side for one in forced} == {SELL}
+        assert desk.server.ledger(0)["positions"] == {}
+
+
+async def test_hedge_mode_holds_both_legs() -> None:
+    async def hedge(server: RunningServer, rest: Rest) -> None:
+        await rest.sync_time()
+        endpoint = Endpoint("POST", "/fapi/v1/positionSide/dual", Cost(1), signed=True)
+        await rest.ask(endpoint, (("dualSidePosition", "true"),))
+
+    async with binance_desk(prepare=hedge) as desk:
+        await desk.venue.place(order("long", MARKET, BUY))
+        await desk.venue.place(order("short", MARKET, SELL, lots=4))
+        await desk.move(START)
+        assert sorted(position.lots for position in await desk.venue.positions()) == [-4, 10]
+        answer = await desk.venue.place(order("stop", STOP, SELL, START - 1_000, slot=1, reduce_only=True))
+        assert answer.outcome is Outcome.ACCEPTED
+        told = await desk.move(START - 1_100)
+        assert [fill.client_id for fill in trades(told)] == ["stop"]
+        assert [position.lots for position in await desk.venue.positions()] == [-4]
+
+
+async def test_multi_assets_mode_is_refused_at_the_start() -> None:
+    async def switch(server: RunningServer, rest: Rest) -> None:
+        await rest.sync_time()
+        endpoint = Endpoint("POST", "/fapi/v1/multiAssetsMargin", Cost(1), signed=True)
+        await rest.send(endpoint, (("multiAssetsMargin", "true"),), Lane.QUERY)
+
+    with pytest.raises(ConfigError, match="multi-assets"):
+        async with binance_desk(prepare=switch):
+            raise AssertionError("started")
+
+
+async def test_marks_wake_the_engine_at_its_levels_once() -> None:
+    async with binance_desk() as desk:
+        await desk.venue.watch(0, START - 1_000, FAR, -FAR, FAR)
+        desk.server.tick("BTCUSDT", "49850", walk=True)
+        await desk.until(lambda: desk.levels)
+        assert desk.levels[0].price <= START - 1_000
+
+
+async def test_an_order_that_was_never_sent_is_proven_absent_after_its_fence() -> None:
+    async with binance_desk() as desk:
+        fence_ms = desk.rest.server.local_ms(desk.server.now_ms()) - 60_000
+        found = await desk.venue.settle(0, "never", fence_ms)
+        assert found.standing is Standing.ABSENT
+        await desk.venue.place(order("rest", LIMIT, BUY, START - 1_000))
+        assert (await desk.venue.settle(0, "rest", fence_ms)).standing is Standing.ALIVE
+        await desk.venue.cancel(0, "rest")
+        assert (await desk.venue.settle(0, "rest", fence_ms)).standing is Standing.ENDED
