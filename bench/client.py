@@ -2,8 +2,8 @@
 
     python bench/client.py [--runs 5] [--orders 2000] [--concurrency 16] [--peers all|none|ccxt] [--json]
 
-Every order is a limit order far from the market, placed and taken back; the server is one process, each
-client another. Orders per CPU second are of the client's own process. Peers live under .bench/venvs.
+Every order is a market order, in turn bought and sold; the server is one process, each client another.
+Orders per CPU second are of the client's own process. Peers live under .bench/venvs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LAP_SECONDS, READY_SECONDS, INSTALL_SECONDS = 600, 120, 900
 
 
 def python_of(pins: str | None) -> Path:
-    """The interpreter of a client, installed if need be. Raises ChildFailed with the reason if it cannot be."""
+    """The interpreter of a client, installed if need be. Raises ChildFailed, with the reason, if not."""
     if pins is None:
         return Path(sys.executable)
     wanted = HERE / "clients" / f"{pins}.txt"
@@ -111,7 +111,7 @@ def main() -> int:
     result["machine"] = {"cpus": os.cpu_count(), "python": platform.python_version()}
     result["concurrency"] = options.concurrency
     ours = result["clients"].get("perpdesk")
-    for name, row in result["clients"].items():
+    for row in result["clients"].values():
         if ours is not None:
             row["our_orders_per_cpu_second_times"] = (
                 ours["orders_per_cpu_second"] / row["orders_per_cpu_second"]

@@ -36,16 +36,13 @@ async def main() -> None:
         }
     )
     await client.load_markets()
-    symbol, price, quantity = "BTC/USDT:USDT", float(lap.PRICE), float(lap.QUANTITY)
+    symbol, quantity = "BTC/USDT:USDT", float(lap.QUANTITY)
 
-    async def place(client_id: str) -> Any:
+    async def place(client_id: str, side: str) -> Any:
         params = {"newClientOrderId": client_id}
-        return await client.create_order(symbol, "limit", "buy", quantity, price, params)
+        return await client.create_order(symbol, "market", side.lower(), quantity, None, params)
 
-    async def cancel(client_id: str, placed: Any) -> None:
-        await client.cancel_order(placed["id"], symbol)
-
-    await lap.serve("ccxt", told, place, cancel)
+    await lap.serve("ccxt", told, place)
     await client.close()
 
 

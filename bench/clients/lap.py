@@ -1,4 +1,4 @@
-"""One lap of a client: orders placed and taken back at a concurrency; wall, CPU and latency of each."""
+"""One lap of a client: market orders, in turn bought and sold, at a concurrency; wall, CPU and latency."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-# Far below the market, so that every order rests until it is taken back.
-SYMBOL, PRICE, QUANTITY = "BTCUSDT", "45000.0", "0.002"
+SYMBOL, QUANTITY = "BTCUSDT", "0.004"
 
-Place = Callable[[str], Awaitable[Any]]
-Cancel = Callable[[str, Any], Awaitable[Any]]
+# Sends one order with this client id, "BUY" or "SELL", and raises if it was not accepted.
+Place = Callable[[str, str], Awaitable[Any]]
 
 
 def options() -> argparse.Namespace:
@@ -31,20 +30,20 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def serve(name: str, told: argparse.Namespace, place: Place, cancel: Cancel) -> None:
+async def serve(name: str, told: argparse.Namespace, place: Place) -> None:
     """Say that we are ready; then one lap for every line on standard input."""
     memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(json.dumps({"client": name, "memory_mb": memory_mb}), flush=True)
     loop = asyncio.get_running_loop()
     lap = 0
     while await loop.run_in_executor(None, sys.stdin.readline):
-        result = await run(f"l{lap}", told.orders, told.concurrency, place, cancel)
+        result = await run(f"l{lap}", told.orders, told.concurrency, place)
         print(json.dumps(result), flush=True)
         lap += 1
 
 
-async def run(prefix: str, orders: int, concurrency: int, place: Place, cancel: Cancel) -> dict[str, float]:
-    """Place and cancel ``orders`` orders, ``concurrency`` at a time."""
+async def run(prefix: str, orders: int, concurrency: int, place: Place) -> dict[str, float]:
+    """Place ``orders`` orders, ``concurrency`` at a time."""
     latencies: list[float] = []
     numbers = iter(range(orders))
 
@@ -52,9 +51,8 @@ async def run(prefix: str, orders: int, concurrency: int, place: Place, cancel: 
         for number in numbers:
             client_id = f"{prefix}-{number}"
             began = time.perf_counter()
-            placed = await place(client_id)
+            await place(client_id, "SELL" if number % 2 else "BUY")
             latencies.append(time.perf_counter() - began)
-            await cancel(client_id, placed)
 
     gc.collect()
     cpu, wall = time.process_time(), time.perf_counter()

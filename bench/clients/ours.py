@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import lap
 
@@ -18,7 +17,7 @@ from perpdesk.adapters.binance.server_clock import ServerClock
 from perpdesk.adapters.binance.signing import Credentials
 from perpdesk.adapters.clocks import SystemClock
 from perpdesk.domain.units import decimal_of
-from perpdesk.kernel.records import BUY, LIMIT
+from perpdesk.kernel.records import BUY, MARKET, SELL
 from perpdesk.ports import NewOrder, Outcome
 
 
@@ -47,23 +46,19 @@ async def main() -> None:
     rules = rules_of(row, 1, decimal_of("0.001"))
     known = KnownOrders()
     orders = Orders(rest, known, [rules], hedge=False)
-    price, lots = rules.price_units(lap.PRICE), rules.lots(lap.QUANTITY)
+    lots = rules.lots(lap.QUANTITY)
 
-    async def place(client_id: str) -> None:
-        order = NewOrder(client_id, 0, 0, 0, LIMIT, BUY, price, lots, False, 0, 0, 0)
+    async def place(client_id: str, side: str) -> None:
+        sign = BUY if side == "BUY" else SELL
+        order = NewOrder(client_id, 0, 0, 0, MARKET, sign, 0, lots, False, 0, 0, 0)
         answer = await orders.place(order)
-        if answer.outcome is not Outcome.ACCEPTED:
-            raise RuntimeError(answer.reason)
-
-    async def cancel(client_id: str, placed: Any) -> None:
-        answer = await orders.cancel(0, client_id)
         if answer.outcome is not Outcome.ACCEPTED:
             raise RuntimeError(answer.reason)
         found = known.get(client_id)
         assert found is not None
         known.end(found)
 
-    await lap.serve("perpdesk", told, place, cancel)
+    await lap.serve("perpdesk", told, place)
     await rest.close()
 
 

@@ -16,21 +16,12 @@ async def main() -> None:
     AsyncClient.API_URL = f"{told.url}/api"
     client = AsyncClient(told.api_key, told.secret)
 
-    async def place(client_id: str) -> Any:
+    async def place(client_id: str, side: str) -> Any:
         return await client.futures_create_order(
-            symbol=lap.SYMBOL,
-            side="BUY",
-            type="LIMIT",
-            timeInForce="GTC",
-            quantity=lap.QUANTITY,
-            price=lap.PRICE,
-            newClientOrderId=client_id,
+            symbol=lap.SYMBOL, side=side, type="MARKET", quantity=lap.QUANTITY, newClientOrderId=client_id
         )
 
-    async def cancel(client_id: str, placed: Any) -> None:
-        await client.futures_cancel_order(symbol=lap.SYMBOL, origClientOrderId=client_id)
-
-    await lap.serve("python-binance", told, place, cancel)
+    await lap.serve("python-binance", told, place)
     await client.close_connection()
 
 

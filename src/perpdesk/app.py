@@ -188,34 +188,32 @@ class Desk:
     loaded: Loaded
     market: Market
     setup: Setup
+    minutes: RecordedMinutes
     venue: InProcessVenue
     engine: Engine
     seconds: float = 0.0
     on_step: Callable[[int], None] = lambda steps: None
     stopped_at_ms: int | None = None
-    _stopping: bool = False
 
     def stop_soon(self) -> None:
-        """Wind down at the end of the step under way."""
-        self._stopping = True
+        """Wind down between two minutes."""
+        self.minutes.stop.set()
 
     async def run(self) -> None:
         """Trade until the recorded minutes end, or somebody asks to stop."""
         began = time.perf_counter()
+        now_ms = self.market.from_ms
         async for message in self.venue.messages():
             await self.engine.handle(message)
-            if not isinstance(message, StepOver):
-                continue
-            if self.engine.steps % _PROGRESS_STEPS == 0:
-                self.on_step(self.engine.steps)
-                await asyncio.sleep(0)  # lets signals in
-            if self._stopping:
-                self.stopped_at_ms = message.now_ms
-                await self.engine.stop(message.now_ms)
-                break
-        await self.engine.recorder.run_over(
-            self.market.to_ms if self.stopped_at_ms is None else self.stopped_at_ms
-        )
+            if isinstance(message, StepOver):
+                now_ms = message.now_ms
+                if self.engine.steps % _PROGRESS_STEPS == 0:
+                    self.on_step(self.engine.steps)
+                    await asyncio.sleep(0)  # lets signals in
+        if self.minutes.stop.is_set():
+            self.stopped_at_ms = now_ms
+            await self.engine.stop(now_ms)
+        await self.engine.recorder.run_over(now_ms)
         self.seconds = time.perf_counter() - began
 
     def result(self, mode: str = "paper") -> RunResult:
@@ -237,23 +235,24 @@ def desk(
     account_id: int = 1,
     every_point: bool = False,
     venue_taker_ppm: int | None = None,
+    prepared: Setup | None = None,
 ) -> Desk:
     """Put an engine and an in-process venue together over a market.
 
     speed 0: as fast as possible. venue_taker_ppm charges another fee at the venue than the engine's books
-    expect, to show that parity notices.
+    expect, to show that parity notices. prepared: books and minds made before.
     """
-    sleeves = sleeves_of(loaded, strategies)
-    setup = set_up(loaded, sleeves, market)
-    books = setup.books
+    setup = set_up(loaded, sleeves_of(loaded, strategies), market) if prepared is None else prepared
+    books, sleeves = setup.books, setup.sleeves
     clock = VirtualClock(market.from_ms)
     instruments = books.instruments.copy()
     if venue_taker_ppm is not None:
         instruments["taker_ppm"] = venue_taker_ppm
+    minutes = RecordedMinutes(market.chunks(), clock, SystemClock(), speed)
     venue = InProcessVenue(
         account=books.account,
         instruments=instruments,
-        market=RecordedMinutes(market.chunks(), clock, SystemClock(), speed),
+        market=minutes,
         funding=market.funding,
         sleeves=len(sleeves),
         slots=books.slots.shape[2],
@@ -268,7 +267,7 @@ def desk(
     told = Forgetful() if recorder is None else recorder(setup)
     executor = Executor(books, members, venue, told, ClientIds(account_id, seed))
     engine = Engine(books, members, executor, told, switch, every_point)
-    return Desk(loaded, market, setup, venue, engine)
+    return Desk(loaded, market, setup, minutes, venue, engine)
 
 
 def run_desk(one: Desk) -> RunResult:
@@ -300,6 +299,7 @@ async def paper(
             await one.run()
         return one.result(mode.value)
     sleeves = sleeves_of(loaded, strategies)
+    prepared = set_up(loaded, sleeves, market)  # what cannot run leaves no trace in the database
     now_ms = SystemClock().now_ms
     async with await SqlStore.open(database) as store:
         kept = frozen(loaded)
@@ -339,11 +339,15 @@ async def paper(
 
         one = desk(
             loaded, strategies, market, recorder=records_of, switch=trading_switch(store, account_id),
-            speed=speed, seed=run.id, account_id=account_id,
+            speed=speed, seed=run.id, account_id=account_id, prepared=prepared,
         )  # fmt: skip
         one.on_step = progress
-        with _stopped_by_signals(one):
-            await one.run()
+        try:
+            with _stopped_by_signals(one):
+                await one.run()
+        except Exception as error:
+            await store.finish_run(run.id, now_ms(), {"error": f"{type(error).__name__}: {error}"})
+            raise
         result = one.result(mode.value)
         await _keep_states(store, one, account_id, kept.params_hash)
         await store.finish_run(run.id, now_ms(), {**result.to_json(), "database_account": account_id})

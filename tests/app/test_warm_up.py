@@ -102,7 +102,13 @@ def tape_of(minutes: int) -> Tape:
 def test_a_tape_is_cut_at_whole_minutes() -> None:
     tape = tape_of(60)
     none = zeros(0, funding_dt)
-    for given_ms, warmup in ((None, 0), (0, 0), (tape.start_ms, 0), (tape.start_ms + 1, 1), (tape.start_ms + 90_000, 2)):
+    for given_ms, warmup in (
+        (None, 0),
+        (0, 0),
+        (tape.start_ms, 0),
+        (tape.start_ms + 1, 1),
+        (tape.start_ms + 90_000, 2),
+    ):
         market = cut(tape, given_ms, none, True, ["a note"])
         assert (len(market.warmup), len(market.bars)) == (warmup, 60 - warmup)
         assert market.from_ms == tape.start_ms + warmup * MINUTE_MS

@@ -87,8 +87,14 @@ class Books:
         """How many rows each table has, the bookkeeping of the schema itself left out."""
         connection = sqlite3.connect(self.path)
         try:
-            names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            own = [n for n in names if n not in ("alembic_version", "journal_head") and not n.startswith("sqlite_")]
+            names = [
+                row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            ]
+            own = [
+                n
+                for n in names
+                if n not in ("alembic_version", "journal_head") and not n.startswith("sqlite_")
+            ]
             return {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in own}
         finally:
             connection.close()

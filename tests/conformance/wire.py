@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
+from yarl import URL
 
 from perpdesk.adapters.clocks import VirtualClock
 from perpdesk.exchange.server import RunningServer, ServeOptions, serve
@@ -43,8 +44,6 @@ class Wire:
         self, method: str, path: str, query: str = "", body: str | None = None, key: str | None = None
     ) -> Reply:
         """Send exactly this."""
-        from yarl import URL
-
         headers = {"X-MBX-APIKEY": self.keys.api_key if key is None else key}
         if body is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from perpdesk.adapters.binance import endpoints as to
 from perpdesk.adapters.binance.errors import ExchangeUnreachable
-from perpdesk.adapters.binance.hosts import Hosts
+from perpdesk.adapters.binance.hosts import simulated
 from perpdesk.adapters.binance.limits import Governor, Lane
 from perpdesk.adapters.binance.rest import Rest
 from perpdesk.adapters.binance.server_clock import ServerClock
@@ -131,13 +131,6 @@ async def nothing(server: RunningServer, rest: Rest) -> None:
     """No preparation."""
 
 
-class _Unmarked(Hosts):
-    """A server that does not yet say that it is simulated."""
-
-    def check(self, headers: Mapping[str, str]) -> None:
-        return None
-
-
 @asynccontextmanager
 async def binance_desk(
     *,
@@ -154,7 +147,7 @@ async def binance_desk(
         keys = server.accounts[0]
         own = ServerClock(clock)
         rest = Rest(
-            hosts=_Unmarked(server.rest_url, server.ws_url, False),
+            hosts=simulated(server.rest_url),
             clock=clock,
             server=own,
             governor=Governor(clock, own),

@@ -65,7 +65,9 @@ def acted(
 ) -> Acting:
     """A sleeve of any strategy. Without a guard no rule protects its positions."""
     limits = sleeve_records(cooldown_ms=cooldown_ms)
-    return Acting("test", strategy, params, guard_record() if guard is None else guard, limits, plan or {}, seed)
+    return Acting(
+        "test", strategy, params, guard_record() if guard is None else guard, limits, plan or {}, seed
+    )
 
 
 def prepared(market: Market, *sleeves: Acting, loaded: Loaded | None = None) -> Setup:

@@ -40,7 +40,9 @@ from perpdesk.kernel.records import (
 from perpdesk.ports import Answer, NewOrder, Outcome, StepOver
 
 
-def both(market: Market, sleeve: Acting, loaded: Loaded | None = None, **how: object) -> tuple[HandDesk, list[str]]:
+def both(
+    market: Market, sleeve: Acting, loaded: Loaded | None = None, **how: object
+) -> tuple[HandDesk, list[str]]:
     """Run engine and loop; the fills, which must be equal to the last bit as all the books."""
     one = desk_of(market, sleeve, loaded=loaded, **how)  # type: ignore[arg-type]
     asyncio.run(one.run())
@@ -279,7 +281,9 @@ def test_the_switch_goes_off_and_positions_are_still_left(ending: str) -> None:
     falling = [*quiet[:5], "100 100 90 95", *quiet[:2]]
     market = drawn("\n".join(falling if ending == "stop" else quiet), "\n".join(quiet))
     plan = {0: ENTER_LONG, 2: ENTER_LONG, 4: LEAVE} if ending == "exit" else {0: ENTER_LONG, 2: ENTER_LONG}
-    sleeve = scripted(plan, guard=guard_record(stop_ppm=40_000), timeout_ms=MINUTE_MS * 3 if ending == "timeout" else 0)
+    sleeve = scripted(
+        plan, guard=guard_record(stop_ppm=40_000), timeout_ms=MINUTE_MS * 3 if ending == "timeout" else 0
+    )
     recorder = NotedRecorder(frozenset({1}))  # the second symbol stays flat and wants in again at bar 2
     one = desk_of(market, sleeve, switch=switch, recorder=recorder)
 
@@ -401,7 +405,9 @@ def test_whatever_surrounds_a_position_fills_alike(
     one, fills = both(market, acted(HOLDER, params, guard=guard, seed=seed), loaded)
     check_books(one.books)
     assert one.executor.codes.keys() == {
-        (0, s) for s in range(2) if one.books.positions[0, s].lots or (one.books.slots["kind"][0, s] != NONE).any()
+        (0, s)
+        for s in range(2)
+        if one.books.positions[0, s].lots or (one.books.slots["kind"][0, s] != NONE).any()
     }
     for s in range(2):
         open_ids = asyncio.run(one.venue.open_client_ids(s))

@@ -252,7 +252,10 @@ async def test_only_a_yes_is_a_yes(answer: object, on: bool) -> None:
 
 async def test_a_switch_that_cannot_be_read_shuts_the_gate_and_exits_go_on(store: SqlStore) -> None:
     """The database loses the switch in the middle of a run."""
-    market = drawn("\n".join(["100 100 100 100"] * 5 + ["100 100 90 90", "90 90 90 90"]), "\n".join(["100 100 100 100"] * 7))
+    market = drawn(
+        "\n".join(["100 100 100 100"] * 5 + ["100 100 90 90", "90 90 90 90"]),
+        "\n".join(["100 100 100 100"] * 7),
+    )
     one = await kept_desk(store, market, scripted({0: ENTER_LONG, 1: LEAVE, 3: ENTER_LONG}, guard=GUARD))
     # the first symbol leaves never: its exit is taken out of the plan
     one.setup.minds[0].states["plan"][0, 1] = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from decimal import Decimal
 from hashlib import sha256
 from itertools import accumulate
@@ -17,7 +16,16 @@ from perpdesk.domain import units
 from perpdesk.domain.books import IntentState, RunMode
 from perpdesk.domain.order import OrderStatus, PositionSide, Side
 from perpdesk.domain.position import PositionStatus
-from perpdesk.kernel.records import APPROVED, MARKET, MINUTE_MS, NONE, SLOT_ENTRY, SLOT_EXIT, VERDICT_NAMES, tag_name
+from perpdesk.kernel.records import (
+    APPROVED,
+    MARKET,
+    MINUTE_MS,
+    NONE,
+    SLOT_ENTRY,
+    SLOT_EXIT,
+    VERDICT_NAMES,
+    tag_name,
+)
 from perpdesk.research.round_trips import RoundTrip, round_trips
 
 CALM = "score.versions.v2.params.min_score_to_trade=50"
@@ -33,12 +41,12 @@ RUNS = {
 
 
 @pytest.fixture(scope="module", params=RUNS)
-def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Kept:
     market = synthetic(DAY, warmup=SCORE_WARMUP)
     if request.param.startswith("drops"):
         market = with_drops(market, 0.20, every=150)
     folder = tmp_path_factory.mktemp("kept")
-    yield kept_run(folder, configured(*RUNS[request.param]), ["sma_cross", "score_v2"], market)
+    return kept_run(folder, configured(*RUNS[request.param]), ["sma_cross", "score_v2"], market)
 
 
 def sums(rows: list, *names: str) -> dict[str, Decimal]:  # type: ignore[type-arg]
@@ -228,8 +236,19 @@ def test_every_entry_has_an_intent_that_came_to_an_end(kept: Kept) -> None:
 def test_every_row_says_under_which_parameters(kept: Kept) -> None:
     ((sha, text),) = kept.sql("SELECT sha256, params FROM params_snapshots")
     assert sha256(text.encode()).hexdigest() == sha == kept.result.params_hash == kept.run.params_hash
-    tables = [name for (name,) in kept.sql("SELECT name FROM sqlite_master WHERE sql LIKE '%params_hash%' AND type = 'table'")]
-    assert {"futures_positions", "order_records", "order_intents", "strategy_states", "strategy_versions"} <= set(tables)
+    tables = [
+        name
+        for (name,) in kept.sql(
+            "SELECT name FROM sqlite_master WHERE sql LIKE '%params_hash%' AND type = 'table'"
+        )
+    ]
+    assert {
+        "futures_positions",
+        "order_records",
+        "order_intents",
+        "strategy_states",
+        "strategy_versions",
+    } <= set(tables)
     for table in tables:
         found = kept.sql(f"SELECT params_hash, count(*) FROM {table} GROUP BY params_hash")
         assert [row[0] for row in found] == [sha], table

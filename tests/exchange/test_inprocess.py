@@ -116,7 +116,9 @@ async def test_the_path_stands_still_until_it_is_asked_for_more() -> None:
     """An answer to a fill works on the rest of the very same bar."""
     venue = venue_over("100 102 90 95")
     await venue.place(order("a", LIMIT, BUY, 3, 98, slot=0))
-    heard = await Listener(venue, {"+40s s0 a": order("b", STOP, SELL, 3, 96, slot=1, reduce_only=True)}).hear()
+    heard = await Listener(
+        venue, {"+40s s0 a": order("b", STOP, SELL, 3, 96, slot=1, reduce_only=True)}
+    ).hear()
     assert heard == rows("""
         +40s s0 a BUY 3 @ 98
         +40s s0 b SELL 3 @ 96
@@ -199,7 +201,12 @@ async def test_funding_is_exchanged_on_what_is_held() -> None:
     venue = venue_over(
         f"{QUIET}\n{QUIET}\n{QUIET}",
         f"{QUIET}\n{QUIET}\n{QUIET}",
-        funding=[(START_MS, 0, 500_000, 0), (at, 0, 10_000, 0), (at, 1, 10_000, 0), (at + MINUTE_MS, 0, -10_000, 200)],
+        funding=[
+            (START_MS, 0, 500_000, 0),
+            (at, 0, 10_000, 0),
+            (at, 1, 10_000, 0),
+            (at + MINUTE_MS, 0, -10_000, 200),
+        ],
     )
     await venue.place(order("a", MARKET, BUY, 100_000))
     heard = await hear(venue)
@@ -252,7 +259,9 @@ async def test_trade_ids_count_up() -> None:
     venue = venue_over(f"{QUIET}\n70 75 70 72", f"{QUIET}\n{QUIET}")
     for s in range(2):
         await venue.place(order(f"a{s}", MARKET, BUY, 10, symbol=s))
-    ids = [message.trade_id async for message in venue.messages() if isinstance(message, (Traded, ForcedClose))]
+    ids = [
+        message.trade_id async for message in venue.messages() if isinstance(message, (Traded, ForcedClose))
+    ]
     assert ids == [1, 2, 3]
 
 

@@ -380,6 +380,29 @@ def test_an_armed_trail_survives_a_rounded_average():
     assert run.slot(SLOT_EXIT).kind == MARKET or run.head().fire_lo < level
 
 
+def test_a_fill_price_does_not_arm_the_trail():
+    """Peaks are marks of the market: what slippage made of our own fill is not one."""
+    trail = {"trailing_activation": 0.01, "trailing_retrace": 0.006, "trailing_floor": 0.0015}
+    run = holding(10, guard=trail, slippage_ppm=10_000)
+    run.want("MARKET BUY 10")
+    run.play("1020 1021 1019 1020")  # filled at 1031: average 1015.5, peak 1.53 %, the market at 0.44 %
+    assert run.fills()[0] == "0 +0s a BUY 10 @ 1031 taker"
+    assert (run.position().armed, run.slot(SLOT_EXIT).kind) == (0, NONE)
+
+
+def test_an_exit_that_waits_for_volume_freezes_the_trail():
+    """What a leaving position would have done must not depend on how often somebody looks at it."""
+    guard = {**SCORE, "timed": (), "ratchet_ppm": 1_500, "stop_ppm": 40_000, "timeout_ms": MINUTES}
+    states = []
+    for skip in (True, False):
+        run = holding(10, guard=guard, skip=skip, volume_share_ppm=100_000)
+        run.play("1000 1001 999 1000 20\n1000 1040 990 1000 0\n1000 1001 1000 1000 20")
+        assert run.slot(SLOT_EXIT).kind == MARKET
+        states.append((run.fills(), run.position().armed, run.position().best, run.slot(SLOT_STOP).price))
+    assert states[0] == states[1]
+    assert states[0][1:] == (0, 1000, 960)
+
+
 # --- exits and entries do not work against each other
 ENTRY_HALF_DONE = {"plan": {0: 1}, "volume_share_ppm": 100_000, "params": script_params(notional_e8=20_000_000)}
 
@@ -414,6 +437,32 @@ def test_a_reversal_at_the_same_cost_turns_the_stop_around(side):
     stop = run.slot(SLOT_STOP)
     assert (run.position().lots, run.position().cost_e8) == (-10 * side, 10_000_000)
     assert (stop.price, stop.side, stop.lots) == (1000 + 40 * side, side, 10)
+
+
+def test_a_reversal_gets_its_own_stop():
+    """The long's stop has triggered without volume and waits; then an order of the strategy turns the position.
+
+    The short must have its own stop from that moment on, in the same bar."""
+    for skip in (True, False):
+        run = holding(10, guard={"stop_ppm": 20_000}, skip=skip, volume_share_ppm=100_000)
+        run.play("1000 1001 980 990 0")
+        assert (run.slot(SLOT_STOP).kind, run.slot(SLOT_STOP).side) == (MARKET, SELL)
+        run.want("LIMIT SELL 20 @ 985")
+        run.play("990 991 989 990 200")  # the limit comes first, and there is volume for it alone
+        assert run.fills() == ["1 +0s a SELL 20 @ 990 taker"]
+        stop = run.slot(SLOT_STOP)
+        assert (run.position().lots, stop.kind, stop.side, stop.price, stop.lots) == (-10, STOP, BUY, 1009, 10)
+
+
+def test_a_reversal_forgets_the_exit_of_the_old_position():
+    """A timeout of the long waits for volume; then an order of the strategy turns the position: the short stays."""
+    run = holding(10, guard={"timeout_ms": 2 * MINUTES}, volume_share_ppm=100_000)
+    run.play("1000 1001 999 1000 0\n1000 1001 999 1000 0")
+    assert (run.slot(SLOT_EXIT).kind, run.slot(SLOT_EXIT).side) == (MARKET, SELL)
+    run.want("LIMIT SELL 20 @ 995")
+    run.play("1000 1001 999 1000 200")
+    assert run.fills() == ["2 +0s a SELL 20 @ 1000 taker"]
+    assert (run.position().lots, run.slot(SLOT_EXIT).kind) == (-10, NONE)
 
 
 def test_a_flat_position_wants_nothing_of_the_shared_slots():

@@ -520,6 +520,13 @@ GUARDED = [
         "0 +40s exit SELL 10 @ 970 taker",
     ),
     (
+        "after a gap beyond both, a resting stop of the strategy comes before the software stop",
+        "940 950 930 945",
+        {"fixed_stop": -0.03},
+        {"orders": "STOP SELL 4 @ 960"},
+        "0 +0s a SELL 4 @ 940 taker\n0 +0s exit SELL 6 @ 940 taker",
+    ),
+    (
         "a software take-profit",
         "1000 1070 990 1000",
         {"fixed_tp": 0.06},
@@ -554,11 +561,15 @@ GUARDED = [
     ("bars", "guard", "options", "fills"), [t[1:] for t in GUARDED], ids=[t[0] for t in GUARDED]
 )
 def test_guarded_table(bars, guard, options, fills):
+    options = dict(options)
+    orders = options.pop("orders", None)
     for skip in (True, False):
         run = desk(last=1000, guard=guard_record(**guard), skip=skip, **options)
         run.hold(10, 1000)
         run.head().next_ms = 0  # the guard sees the new position at the first step
         run.rest(1000)
+        if orders:
+            run.want(orders)
         run.play(bars)
         assert run.fills() == rows(fills)
 

@@ -79,7 +79,10 @@ def _cases() -> dict[str, Case]:
             score, with_drops(scored, 0.06, every=150), "gap stops", (EAGER,)
         ),
         "score: liquidations": Case(
-            score, with_drops(scored, 0.30, every=150), "liquidations", (EAGER, "score.versions.v2.leverage=8")
+            score,
+            with_drops(scored, 0.30, every=150),
+            "liquidations",
+            (EAGER, "score.versions.v2.leverage=8"),
         ),
     }
 

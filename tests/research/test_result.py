@@ -70,9 +70,9 @@ def test_json_keeps_money_as_text_and_ratios_as_numbers(finished: tuple[Desk, Ru
     assert Decimal(found["net_pnl"]) == (
         Decimal(found["realised_pnl"]) - Decimal(found["fees"]) + Decimal(found["funding"])
     )
-    assert Decimal(found["initial_balance"]) + Decimal(found["net_pnl"]) + Decimal(found["unrealised_pnl"]) == (
-        Decimal(found["equity"])
-    )
+    assert Decimal(found["initial_balance"]) + Decimal(found["net_pnl"]) + Decimal(
+        found["unrealised_pnl"]
+    ) == (Decimal(found["equity"]))
     assert found["max_drawdown"] == result.max_drawdown
     assert found["round_trips"] == len(result.trips)
     for version in found["versions"]:

@@ -12,6 +12,7 @@ from perpdesk.cli.console import out, print_json, table
 from perpdesk.cli.options import JsonOption
 from perpdesk.cli.report import minute
 from perpdesk.domain.books import PositionQuery, PositionRow, RunRow, TradingControl, VersionTotals
+from perpdesk.domain.errors import InputError
 from perpdesk.domain.units import half_away, plain
 
 _DatabaseOption = Annotated[
@@ -126,6 +127,8 @@ async def _report(
     async with await SqlStore.open(database) as store:
         runs = await store.runs()
         chosen = [one for one in runs if run_id is None or one.id == run_id]
+        if not chosen and run_id is not None:
+            raise InputError(f"there is no run {run_id}; `perpdesk status` names the newest", field="--run")
         if not chosen:
             return [], []
         account = chosen[0].account_id

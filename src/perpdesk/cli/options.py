@@ -112,7 +112,9 @@ def load_market(options: MarketOptions) -> Market:
     to_ms = time_ms(options.to_text, "--to")
     if from_ms is not None and to_ms is not None and to_ms <= from_ms:
         raise InputError("--to must be after --from", field="--to")
-    wanted = [part.strip().upper() for part in options.symbols.split(",")] if options.symbols else None
+    wanted = None
+    if options.symbols is not None:
+        wanted = [part.strip().upper() for part in options.symbols.split(",") if part.strip()]
     tape = read_tape(options.data, symbols=wanted, end_ms=to_ms, instruments=instruments)
     for warning in tape.warnings:
         notice(f"warning: {warning}")

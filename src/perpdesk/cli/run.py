@@ -83,7 +83,9 @@ def paper_command(
     brackets: BracketsOption = None,
     funding: FundingOption = None,
     mark: MarkOption = None,
-    speed: Annotated[str, typer.Option("--speed", help="max, or how many times faster than life.")] = "max",
+    speed: Annotated[
+        str | None, typer.Option("--speed", help="max, or how many times faster than life.")
+    ] = None,
     database: Annotated[
         str | None, typer.Option("--database", help="Where to keep records (SQLAlchemy URL).")
     ] = None,
@@ -94,7 +96,8 @@ def paper_command(
     market = load_market(
         MarketOptions(data, symbols, instruments, brackets, funding, mark, from_text, to_text)
     )
-    pace = _speed(speed)
+    configured = loaded.config.paper.speed
+    pace = float(configured or 0) if speed is None else _speed(speed)
     with progress("paper", len(market.bars), quiet=as_json) as done:
         result = asyncio.run(
             paper(loaded, strategy or [], market, database=database, speed=pace, progress=done)

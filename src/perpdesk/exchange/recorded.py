@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -25,13 +26,14 @@ class RecordedMinutes:
     """Chunks of (first_ms, bars [T, N]) as a stream of minutes.
 
     speed 0 is as fast as possible; speed 60 plays an hour in a minute. The run's clock is told the time
-    of every minute, so that timers live in recorded time.
+    of every minute, so that timers live in recorded time. stop ends the stream before its next minute.
     """
 
     chunks: Iterable[tuple[int, np.ndarray]]
     run_clock: AdvancingClock
     wall_clock: Clock
     speed: float = 0.0
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def minutes(self) -> AsyncIterator[tuple[int, np.ndarray]]:
         """(now_ms at the minute's close, bars [N])."""
@@ -44,6 +46,20 @@ class RecordedMinutes:
             for t in range(len(rows)):
                 now_ms = first_ms + (t + 1) * MINUTE_MS
                 if self.speed > 0:
-                    await self.wall_clock.sleep_until(wall_start + int((now_ms - first) / self.speed))
+                    await self._sleep_until(wall_start + int((now_ms - first) / self.speed))
+                if self.stop.is_set():
+                    return
                 self.run_clock.advance_to(now_ms)
                 yield now_ms, rows[t]
+
+    async def _sleep_until(self, wall_ms: int) -> None:
+        """Wait for a wall time, or for the stop."""
+        waits = [
+            asyncio.ensure_future(self.wall_clock.sleep_until(wall_ms)),
+            asyncio.ensure_future(self.stop.wait()),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()

@@ -136,15 +136,20 @@ def protect(guard, instrument, position, slots, head, last, now_ms, in_path):
         return
     side = BUY if position.lots > 0 else SELL
     held = abs(position.lots)
+    for k in (SLOT_STOP, SLOT_EXIT, SLOT_TRAIL):
+        if slots[k].side == side:
+            slots[k].kind = NONE  # an order turned the position: this one belonged to the old side
     average = position.cost_e8 / (held * instrument.unit_e8)
     age_ms = max(0, now_ms - position.opened_ms)
     timeout_ms = position.entry_timeout_ms if position.entry_timeout_ms > 0 else guard.timeout_ms
     move = move_of(side, last, average)
-    if guard.trailing_activation > 0.0 and move >= guard.trailing_activation:
+    leave = slots[SLOT_EXIT]
+    leaving = leave.kind == MARKET  # nobody watches peaks any more: what protects stays as it is
+    if not leaving and guard.trailing_activation > 0.0 and move >= guard.trailing_activation:
         position.armed = 1
-    if position.armed and (last - position.best) * side > 0:
+    if not leaving and position.armed and (last - position.best) * side > 0:
         position.best = last  # below the activation the best price decides nothing
-    peak = max(move_of(side, position.best, average), move)
+    peak = max(move_of(side, position.best, average), move) if position.armed else move
 
     if position.priced_cost_e8 != position.cost_e8:
         position.priced_cost_e8 = position.cost_e8
@@ -160,8 +165,7 @@ def protect(guard, instrument, position, slots, head, last, now_ms, in_path):
     if guard.trail_callback_ppm > 0 and trail.kind != MARKET:
         put_trailing(trail, -side, held, position.trail_price, guard.trail_callback_ppm, TAG_TRAILING)
 
-    leave = slots[SLOT_EXIT]
-    if leave.kind == MARKET:
+    if leaving:
         put_market(leave, -side, held, 1, leave.tag)
         return
     tag = judge(guard, move, peak, age_ms, timeout_ms, position.armed)

@@ -197,7 +197,10 @@ def step_path(slots, head, walk, every_point):
             band(slots, head)
         if leg == 0 and _rest_uncrossed(slots, end):
             band(slots, head)
-        if every_point or (leg == 0 and walk.dirty) or end <= head.peak_lo or end >= head.peak_hi:
+        if (leg == 0 and walk.dirty) or end <= head.peak_lo or end >= head.peak_hi:
+            return POINT
+        # where a level is reached its FIRE follows, behind the orders that rest there
+        if every_point and end > head.fire_lo and end < head.fire_hi:
             return POINT
     return DONE
 

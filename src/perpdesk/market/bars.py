@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from perpdesk.domain import units
 from perpdesk.domain.errors import DataError
 from perpdesk.kernel.records import MINUTE_MS, bar_dt
-from perpdesk.market.columns import NUMBER, TEXT, TIME, Batch, Layout, batches, row_count
+from perpdesk.market.columns import NUMBER, TEXT, TIME, Batch, Layout, batches
 from perpdesk.market.findings import utc_text
 from perpdesk.market.sources import Source
 
@@ -92,12 +92,12 @@ def convert(source: Source, scales: Mapping[str, Scale]) -> Iterator[tuple[BarsF
     and rule.
     """
     builders: dict[str, _Builder] = {}
-    rows = row_count(source)
     for batch in batches(source, LAYOUT):
         for symbol, first_row, row_numbers, columns in _by_symbol(source, batch):
             builder = builders.get(symbol)
             if builder is None:
-                expected = rows if rows is not None and row_numbers is None else batch.size
+                expected = batch.table_size if row_numbers is None else None
+                expected = batch.size if expected is None else expected
                 builder = builders[symbol] = _Builder(source, symbol, scales.get(symbol), expected)
             for start in range(0, columns["open"].size, _BLOCK_ROWS):
                 block = slice(start, start + _BLOCK_ROWS)

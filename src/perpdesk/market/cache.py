@@ -3,6 +3,9 @@
 An entry's name is a hash of the file's content, of what it was converted with and of the converting
 code: a changed file, another tick or a newer version never meets an old entry. Entries appear whole
 (written aside, then renamed). Deleting the folder at any time costs nothing but the next parse.
+
+Entries lie on shelves, named by what is quickly known of the content: where there is no shelf there can be
+no entry, and the whole content need not be hashed before the file is read.
 """
 
 from __future__ import annotations
@@ -11,11 +14,12 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
@@ -27,20 +31,32 @@ from perpdesk.market import columns as columns_module
 from perpdesk.market.bars import LAYOUT, BarsFacts, Records, Scale, convert
 from perpdesk.market.columns import names_of
 from perpdesk.market.sources import Source
+from perpdesk.market.storing import Backlog
 
 _FACTS, _BARS = "facts.json", "bars.bin"
 _TRUST_AFTER_NS = 2_000_000_000
+# The end of a file that its shelf is named by: a parquet's footer, with the place and sum of every column.
+_TAIL_BYTES = 16_384
+# A folder written aside that is this much older than a new one was left by a process that died.
+_ABANDONED_AFTER_NS = 3_600_000_000_000
+
+# A file's device, inode, size, modification and change time.
+_Stat: TypeAlias = tuple[int, int, int, int, int]
 
 
 @dataclass(frozen=True)
 class StoredBars:
-    """One symbol's bars of one table, in memory or in a cache entry."""
+    """One symbol's bars of one table, in memory or in a cache entry.
+
+    ``is_pending`` says that those in memory are still to be stored and must stay as they are.
+    """
 
     source: Source
     facts: BarsFacts
     memory: Records | None = None
     path: Path | None = None
     offset: int = 0
+    is_pending: bool = False
 
     def view(self) -> Records:
         """All bars. From a cache entry: memory-mapped, private to this process if written to."""
@@ -85,23 +101,73 @@ def folder() -> Path:
     return (Path(chosen) if chosen else Path.home() / ".cache" / "perpdesk") / "bars"
 
 
-def stored_bars(source: Source, scales: Mapping[str, Scale], root: Path | None) -> list[StoredBars]:
+def stored_bars(
+    source: Source, scales: Mapping[str, Scale], root: Path | None, backlog: Backlog | None = None
+) -> list[StoredBars]:
     """Every symbol of a table: from its entry under ``root``, else converted and, with a root, stored.
 
-    Raises DataError for a file that breaks a rule (nothing is stored then) and OSError if the entry
-    cannot be written.
+    With a ``backlog`` that has room, what was converted stays in memory, and storing it is left to the
+    backlog. Raises DataError for a file that breaks a rule or changes meanwhile (nothing is stored then) and
+    OSError if the entry cannot be written.
     """
     if root is None:
         return [StoredBars(source, facts, memory=bars) for facts, bars in convert(source, scales)]
     before = _directory_entry(source)
-    entry = root / _entry_name(source, scales, root)
+    shelf = root / _shelf_name(source)
+    found = _load(source, shelf / _entry_name(source, scales, root)) if shelf.is_dir() else None
+    if found is not None:
+        return found
+    if backlog is not None and backlog.has_room:
+        return _convert_now(source, scales, root, before, backlog)
+    entry = shelf / _entry_name(source, scales, root)
+    if not _store(source, convert(source, scales), entry, before):
+        raise _changed(source)
     found = _load(source, entry)
     if found is None:
-        _store(source, scales, entry, before)
-        found = _load(source, entry)
-        if found is None:
-            raise OSError(f"the cache entry {entry} vanished while it was used")
+        raise OSError(f"the cache entry {entry} vanished while it was used")
     return found
+
+
+def _convert_now(
+    source: Source, scales: Mapping[str, Scale], root: Path, before: _Stat, backlog: Backlog
+) -> list[StoredBars]:
+    """The bars in memory; the backlog will store them."""
+    if not backlog:
+        _try_to_write(root)
+    tables = list(convert(source, scales))
+    if _directory_entry(source) != before:
+        raise _changed(source)
+    size = sum(bars.nbytes for _, bars in tables)
+    backlog.add(size, partial(_store_later, source, scales, root, before, tables))
+    return [StoredBars(source, facts, memory=bars, is_pending=True) for facts, bars in tables]
+
+
+def _try_to_write(root: Path) -> None:
+    """Raise OSError now rather than in the background, where nobody could go on without a cache."""
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=root) as file:
+        file.write(b"perpdesk")
+
+
+def _store_later(
+    source: Source,
+    scales: Mapping[str, Scale],
+    root: Path,
+    before: _Stat,
+    tables: list[tuple[BarsFacts, Records]],
+) -> None:
+    """Store what was converted, unless the file is no longer the one that was."""
+    try:
+        if _directory_entry(source) == before:
+            entry = root / _shelf_name(source) / _entry_name(source, scales, root)
+            if _load(source, entry) is None:
+                _store(source, tables, entry, before)
+    except DataError:
+        return  # the file cannot be read any more: nobody will ask for its entry
+
+
+def _changed(source: Source) -> DataError:
+    return DataError("changed while it was read: run again", file=source, rule="readable")
 
 
 @cache
@@ -121,7 +187,19 @@ def _entry_name(source: Source, scales: Mapping[str, Scale], root: Path) -> str:
     content = _content_hash(source, root)
     suffix = source.path.suffix.lower()
     name = hashlib.sha256(_code_hash() + f"{content}|{suffix}|{source.member}|{used}".encode()).hexdigest()
-    return f"{name[:2]}/{name[2:40]}"
+    return name[:40]
+
+
+def _shelf_name(source: Source) -> str:
+    """What entries of the file's content have in common, from its size and its end."""
+    try:
+        with open(source.path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL_BYTES))
+            tail = file.read(_TAIL_BYTES)
+    except OSError as error:
+        raise DataError(f"cannot be read: {error}", file=source, rule="readable") from error
+    return hashlib.sha256(_code_hash() + f"{size}|".encode() + tail).hexdigest()[:40]
 
 
 class _Seen(msgspec.Struct, frozen=True):
@@ -135,8 +213,11 @@ class _Seen(msgspec.Struct, frozen=True):
     content: str
 
 
-def _directory_entry(source: Source) -> tuple[int, int, int, int, int]:
-    stat = os.stat(source.path)
+def _directory_entry(source: Source) -> _Stat:
+    try:
+        stat = os.stat(source.path)
+    except OSError as error:
+        raise DataError(f"cannot be read: {error}", file=source, rule="readable") from error
     return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
@@ -147,15 +228,15 @@ def _content_hash(source: Source, root: Path) -> str:
     memory written within two seconds of that change is not trusted: a further change might have left the
     same time stamp.
     """
+    here = _directory_entry(source)
+    name = hashlib.sha256(str(source.path.resolve()).encode()).hexdigest()[:40]
+    memory = root / "seen" / f"{name}.json"
+    with suppress(FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+        seen = msgspec.json.decode(memory.read_bytes(), type=_Seen)
+        is_same = here == (seen.device, seen.inode, seen.size, seen.mtime_ns, seen.ctime_ns)
+        if is_same and os.stat(memory).st_mtime_ns > seen.ctime_ns + _TRUST_AFTER_NS:
+            return seen.content
     try:
-        here = _directory_entry(source)
-        name = hashlib.sha256(str(source.path.resolve()).encode()).hexdigest()[:40]
-        memory = root / "seen" / f"{name}.json"
-        with suppress(FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
-            seen = msgspec.json.decode(memory.read_bytes(), type=_Seen)
-            is_same = here == (seen.device, seen.inode, seen.size, seen.mtime_ns, seen.ctime_ns)
-            if is_same and os.stat(memory).st_mtime_ns > seen.ctime_ns + _TRUST_AFTER_NS:
-                return seen.content
         with open(source.path, "rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
@@ -186,20 +267,20 @@ def _load(source: Source, entry: Path) -> list[StoredBars] | None:
     return found
 
 
-def _store(
-    source: Source, scales: Mapping[str, Scale], entry: Path, before: tuple[int, int, int, int, int]
-) -> None:
+def _store(source: Source, tables: Iterable[tuple[BarsFacts, Records]], entry: Path, before: _Stat) -> bool:
+    """Write the entry; False, and nothing is written, if the file's directory entry is not ``before``."""
     entry.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix="new-", dir=entry.parent))
     try:
+        _remove_abandoned(aside)
         facts = []
         with open(aside / _BARS, "wb") as file:
-            for one, bars in convert(source, scales):
+            for one, bars in tables:
                 facts.append(one)
                 bars.tofile(file)
         (aside / _FACTS).write_bytes(msgspec.json.encode(facts))
         if _directory_entry(source) != before:
-            raise DataError("changed while it was read: run again", file=source, rule="readable")
+            return False
         if entry.exists() and _load(source, entry) is None:
             shutil.rmtree(entry, ignore_errors=True)  # a broken entry, from a crash or a full disk
         try:
@@ -207,5 +288,15 @@ def _store(
         except OSError:
             if not entry.exists():  # otherwise another process was faster, and its entry is the same
                 raise
+        return True
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _remove_abandoned(aside: Path) -> None:
+    """Remove what processes that were killed left beside ``aside``, which is new."""
+    oldest_ns = os.stat(aside).st_mtime_ns - _ABANDONED_AFTER_NS
+    for other in aside.parent.glob("new-*"):
+        with suppress(OSError):
+            if os.stat(other).st_mtime_ns < oldest_ns:
+                shutil.rmtree(other, ignore_errors=True)

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any, cast
+from typing import IO, Any, TypeAlias, cast
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,9 @@ from perpdesk.market.sources import Source
 TIME, NUMBER, TEXT = "time", "number", "text"
 BATCH_ROWS = 65_536
 _CSV_BLOCK = 4 << 20
+
+# (rows of the whole table if known, our name → the file's name, some rows)
+_Rows: TypeAlias = "tuple[int | None, Mapping[str, str], pa.RecordBatch]"
 
 # Between these a number is a time in milliseconds (years 2000 to 2100); times a thousand, microseconds.
 _MS_MIN, _MS_MAX = 946_684_800_000, 4_102_444_800_000
@@ -45,11 +48,13 @@ class Layout:
 
 @dataclass(frozen=True)
 class Batch:
-    """Some rows. ``row`` is the number of the first one (from 1, without the header). ``texts`` holds
-    (codes, names) per text column."""
+    """Some rows. ``row`` is the number of the first one (from 1, without the header). ``table_size`` is the
+    whole table's number of rows, None where only reading would tell. ``texts`` holds (codes, names) per
+    text column."""
 
     row: int
     size: int
+    table_size: int | None
     values: Mapping[str, NDArray[Any]]
     texts: Mapping[str, tuple[NDArray[np.int32], list[str]]]
 
@@ -66,23 +71,14 @@ def names_of(source: Source, layout: Layout) -> dict[str, str]:
             return _wanted(source, _csv_names(source, stream, layout)[0], layout)
 
 
-def row_count(source: Source) -> int | None:
-    """Rows of a parquet file from its footer; None where only reading would tell."""
-    if not source.is_parquet:
-        return None
-    with _readable(source):
-        return int(pq.read_metadata(source.path).num_rows)
-
-
 def batches(source: Source, layout: Layout) -> Iterator[Batch]:
     """The file's rows in order. Raises DataError naming file, row and rule."""
-    names = names_of(source, layout)
     row = 1
     with _readable(source):
-        for record_batch in _parquet(source, names) if source.is_parquet else _csv(source, names, layout):
-            if record_batch.num_rows:
-                yield _batch(source, row, record_batch, names, layout)
-            row += record_batch.num_rows
+        for size, names, rows in _parquet(source, layout) if source.is_parquet else _csv(source, layout):
+            if rows.num_rows:
+                yield _batch(source, row, size, rows, names, layout)
+            row += rows.num_rows
 
 
 @contextmanager
@@ -121,9 +117,25 @@ def _wanted(source: Source, found: list[str], layout: Layout) -> dict[str, str]:
     return ours
 
 
-def _parquet(source: Source, names: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
+def _parquet(source: Source, layout: Layout) -> Iterator[_Rows]:
     with pq.ParquetFile(source.path, memory_map=True) as file:
-        yield from file.iter_batches(batch_size=BATCH_ROWS, columns=list(names.values()), use_threads=True)
+        names = _wanted(source, file.schema_arrow.names, layout)
+        size = int(file.metadata.num_rows)
+        texts = [theirs for ours, theirs in names.items() if _kinds(layout)[ours] == TEXT]
+        if not texts:
+            yield from _parquet_rows(file, size, names)
+            return
+    with pq.ParquetFile(source.path, memory_map=True, read_dictionary=texts) as file:
+        yield from _parquet_rows(file, size, names)
+
+
+def _parquet_rows(file: pq.ParquetFile, size: int, names: Mapping[str, str]) -> Iterator[_Rows]:
+    for rows in file.iter_batches(batch_size=BATCH_ROWS, columns=list(names.values()), use_threads=True):
+        yield size, names, rows
+
+
+def _kinds(layout: Layout) -> dict[str, str]:
+    return {**layout.optional, **layout.required}
 
 
 def _open(source: Source) -> IO[bytes]:
@@ -152,14 +164,15 @@ def _csv_names(source: Source, stream: IO[bytes], layout: Layout) -> tuple[list[
     return list(layout.positional[: len(fields)]), False
 
 
-def _csv(source: Source, names: Mapping[str, str], layout: Layout) -> Iterator[pa.RecordBatch]:
-    kinds = {**layout.optional, **layout.required}
+def _csv(source: Source, layout: Layout) -> Iterator[_Rows]:
+    kinds = _kinds(layout)
     arrow = {TIME: pa.int64(), NUMBER: pa.float64(), TEXT: pa.string()}
     with _open(source) as stream:
         found, has_header = _csv_names(source, stream, layout)
+        names = _wanted(source, found, layout)
         stream.seek(0)
         with _readable(source, has_header):
-            yield from pyarrow.csv.open_csv(
+            for rows in pyarrow.csv.open_csv(
                 stream,
                 read_options=pyarrow.csv.ReadOptions(
                     block_size=_CSV_BLOCK, column_names=found, skip_rows=int(has_header), use_threads=False
@@ -168,11 +181,19 @@ def _csv(source: Source, names: Mapping[str, str], layout: Layout) -> Iterator[p
                     include_columns=list(names.values()),
                     column_types={theirs: arrow[kinds[ours]] for ours, theirs in names.items()},
                 ),
-            )
+            ):
+                yield None, names, rows
 
 
-def _batch(source: Source, row: int, rows: pa.RecordBatch, names: Mapping[str, str], layout: Layout) -> Batch:
-    kinds = {**layout.optional, **layout.required}
+def _batch(
+    source: Source,
+    row: int,
+    size: int | None,
+    rows: pa.RecordBatch,
+    names: Mapping[str, str],
+    layout: Layout,
+) -> Batch:
+    kinds = _kinds(layout)
     values: dict[str, NDArray[Any]] = {}
     texts: dict[str, tuple[NDArray[np.int32], list[str]]] = {}
     for ours, theirs in names.items():
@@ -184,19 +205,23 @@ def _batch(source: Source, row: int, rows: pa.RecordBatch, names: Mapping[str, s
             coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
             texts[ours] = (coded.indices.to_numpy().astype(np.int32), coded.dictionary.to_pylist())
         elif kinds[ours] == NUMBER:
-            values[ours] = (
-                column if pa.types.is_float64(column.type) else column.cast(pa.float64())
-            ).to_numpy()
+            values[ours] = _as(pa.float64(), column).to_numpy()
         else:
             values[ours] = _milliseconds(source, row, theirs, column)
-    return Batch(row, rows.num_rows, values, texts)
+    return Batch(row, rows.num_rows, size, values, texts)
+
+
+def _as(kind: pa.DataType, column: pa.Array) -> pa.Array:
+    """The column as another type, left alone where it is that type: the first cast of a process loads
+    Arrow's compute module, which takes longer than most files."""
+    return column if column.type.equals(kind) else column.cast(kind)
 
 
 def _milliseconds(source: Source, row: int, name: str, column: pa.Array) -> NDArray[np.int64]:
     """Times as milliseconds, whether the file has milliseconds, microseconds or timestamps."""
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.timestamp("us", column.type.tz)).cast(pa.int64())
-    times = cast("NDArray[np.int64]", column.cast(pa.int64()).to_numpy())
+    times = cast("NDArray[np.int64]", _as(pa.int64(), column).to_numpy())
     first = int(times[0])
     if _MS_MIN <= first < _MS_MAX:
         low, high, unit = _MS_MIN, _MS_MAX, 1

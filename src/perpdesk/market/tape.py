@@ -21,6 +21,7 @@ from perpdesk.domain.errors import DataError, InputError
 from perpdesk.domain.instrument import Instrument
 from perpdesk.kernel.records import ABSENT_MS, MINUTE_MS, bar_dt, zeros
 from perpdesk.market import cache as cache_module
+from perpdesk.market import storing
 from perpdesk.market import universe as universe_module
 from perpdesk.market.bars import LAYOUT, PRICES, Records, Scale
 from perpdesk.market.cache import StoredBars, stored_bars
@@ -28,6 +29,7 @@ from perpdesk.market.columns import names_of
 from perpdesk.market.findings import DataNote, DataWarning, gap_warning, utc_text
 from perpdesk.market.instruments import bundled
 from perpdesk.market.sources import find
+from perpdesk.market.storing import Backlog
 from perpdesk.market.universe import Universe
 
 # How many records are staged between the files and the tape: few enough for the processor's cache, many
@@ -98,15 +100,19 @@ def read_tape(
     """All bars under ``paths`` that open in [start_ms, end_ms).
 
     ``instruments`` defaults to the bundled table. With ``cached``, converted bars are kept on disk (see
-    ``cache``); a folder that cannot be written to is a warning, not an error. Raises DataError (file, row,
-    rule), InputError (nothing found, unknown symbol, no bars in the range) and ScaleError.
+    ``cache``), written by a thread after this has returned; a folder that cannot be written to is a warning,
+    not an error. Raises DataError (file, row, rule), InputError (nothing found, unknown symbol, no bars in
+    the range) and ScaleError; nothing new is kept then, but for what was too much to wait in memory.
     """
-    reel = _reel(paths, symbols, start_ms, end_ms, instruments, cache_module.folder() if cached else None)
+    backlog = Backlog()
+    root = _cache_folder() if cached else None
+    reel = _reel(paths, symbols, start_ms, end_ms, instruments, root, backlog=backlog)
     reel.map()
     bars = reel.whole()
     if bars is None:
         bars = np.empty((reel.steps, len(reel.universe)), bar_dt).view(np.recarray)
         reel.fill(bars, reel.start_ms)
+    backlog.start()
     return Tape(reel.universe, bars, reel.start_ms, reel.bar_count, reel.warnings, reel.notes)
 
 
@@ -128,7 +134,7 @@ def stream_tape(
     """
     if steps_per_chunk < 1:
         raise InputError(f"must be at least 1, was {steps_per_chunk}", field="steps_per_chunk")
-    root = cache_module.folder() if cached else Path(tempfile.mkdtemp(prefix="perpdesk-"))
+    root = _cache_folder() if cached else Path(tempfile.mkdtemp(prefix="perpdesk-"))
     try:
         reel = _reel(paths, symbols, start_ms, end_ms, instruments, root, must_store=True)
     except BaseException:
@@ -139,6 +145,12 @@ def stream_tape(
     if not cached:
         weakref.finalize(stream, shutil.rmtree, root, ignore_errors=True)
     return stream
+
+
+def _cache_folder() -> Path:
+    """The cache's folder, with everything in it that an earlier read left to be written."""
+    storing.wait()
+    return cache_module.folder()
 
 
 class _Lane:
@@ -340,7 +352,8 @@ class _Reel:
             lane.views = [part.view().view(bar_dt, np.ndarray) for part in lane.parts]
 
     def whole(self) -> Records | None:
-        """The tape without copying, where one table is the tape already."""
+        """The tape where one table is the tape already: in place, or as a copy if the table is still to be
+        stored, because a tape may be written to."""
         if len(self.lanes) != 1 or len(self.lanes[0].parts) != 1:
             return None
         lane = self.lanes[0]
@@ -348,7 +361,10 @@ class _Reel:
         stop = lane.row_at(0, self.start_ms + self.steps * MINUTE_MS)
         if stop - first != self.steps or lane.price_factors != [1] or lane.lot_ratios != [(1, 1)]:
             return None
-        return lane.parts[0].view()[first:stop].reshape(self.steps, 1)
+        bars = lane.parts[0].view()[first:stop].reshape(self.steps, 1)
+        if lane.parts[0].is_pending:
+            bars = bars.view(_OPAQUE, np.ndarray).copy().view(bar_dt, np.recarray)
+        return bars
 
 
 def _reel(
@@ -360,6 +376,7 @@ def _reel(
     root: Path | None,
     *,
     must_store: bool = False,
+    backlog: Backlog | None = None,
 ) -> _Reel:
     table = bundled() if instruments is None else instruments
     scales = {symbol: Scale(one.price_tick, one.lot_step) for symbol, one in table.items()}
@@ -372,9 +389,9 @@ def _reel(
             found.add(source.symbol)
             continue
         try:
-            tables = stored_bars(source, scales, root)
+            tables = stored_bars(source, scales, root, backlog)
         except OSError as error:
-            problem = f"converted bars cannot be kept: {error}; set PERPDESK_CACHE_DIR to a folder with room"
+            problem = storing.cannot_keep(error)
             if must_store:
                 raise InputError(problem, field="PERPDESK_CACHE_DIR") from error
             warnings.append(DataWarning(rule="cache", message=problem))

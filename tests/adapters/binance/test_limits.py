@@ -59,12 +59,12 @@ def test_the_exchanges_higher_count_wins_and_a_late_one_is_ignored(
 ) -> None:
     ticket = governor.try_take(Lane.POLL, Cost(1), "a")
     assert isinstance(ticket, Ticket)
-    governor.answered(ticket, {"X-MBX-USED-WEIGHT-1M": "1900"})
+    governor.answered(ticket, {"x-mbx-used-weight-1m": "1900"})
     assert governor.used_fraction() == 1900 / 2400
-    governor.answered(ticket, {"X-MBX-USED-WEIGHT-1M": "3"})
+    governor.answered(ticket, {"x-mbx-used-weight-1m": "3"})
     assert governor.used_fraction() == 1900 / 2400
     clock.advance_to(START + MINUTE_MS)
-    governor.answered(ticket, {"X-MBX-USED-WEIGHT-1M": "2400"})
+    governor.answered(ticket, {"x-mbx-used-weight-1m": "2400"})
     assert governor.used_fraction() == 0
 
 
@@ -72,7 +72,7 @@ def test_the_exchanges_higher_count_wins_and_a_late_one_is_ignored(
 def test_a_header_that_is_no_count_is_ignored(governor: Governor, words: str) -> None:
     ticket = governor.try_take(Lane.POLL, Cost(1), "a")
     assert isinstance(ticket, Ticket)
-    governor.answered(ticket, {"X-MBX-USED-WEIGHT-1M": words})
+    governor.answered(ticket, {"x-mbx-used-weight-1m": words})
     assert governor.used_fraction() <= 3 / 2400
 
 
@@ -81,7 +81,7 @@ def test_429_stops_all_but_closers_and_protection_that_weigh_nothing(
 ) -> None:
     ticket = governor.try_take(Lane.POLL, Cost(1), "a")
     assert isinstance(ticket, Ticket)
-    governor.refused(ticket, 429, -1003, "Too many requests", {"Retry-After": "90"})
+    governor.refused(ticket, 429, -1003, "Too many requests", {"retry-after": "90"})
     assert governor.try_take(Lane.ENTRY, ORDER, "a") == START + 90_000
     assert governor.try_take(Lane.QUERY, Cost(1), "a") == START + 90_000
     assert isinstance(governor.try_take(Lane.CLOSE, ORDER, "a"), Ticket)
@@ -93,7 +93,7 @@ def test_429_stops_all_but_closers_and_protection_that_weigh_nothing(
     ("text", "headers", "until"),
     [
         (f"Way too many requests; IP banned until {START + 300_000}. Please", {}, START + 300_000),
-        ("Way too many requests", {"Retry-After": "200"}, START + 200_000),
+        ("Way too many requests", {"retry-after": "200"}, START + 200_000),
         ("<html>teapot</html>", {}, START + 120_000),
     ],
 )

@@ -145,11 +145,13 @@ async def test_errors_are_read_for_what_they_are(
 
 
 async def test_an_answer_without_end_is_cut(
-    server: Scripted, rest: Rest, monkeypatch: pytest.MonkeyPatch
+    server: Scripted, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parse, "SIZE_MAX", 1_000)
+    rest = rest_of(server, clock)
     server.on("POST", "/fapi/v1/order", Say(raw=b"x" * 5_000))
     assert (await rest.send(to.ORDER, ORDER, Lane.ENTRY)).status is None
+    await rest.close()
 
 
 async def test_reads_say_refused_or_unreachable(server: Scripted, rest: Rest) -> None:

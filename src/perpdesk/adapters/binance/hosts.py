@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from perpdesk.adapters.binance.errors import WrongExchange
 from perpdesk.domain.errors import ConfigError
 
-# Every answer of the simulated exchange carries this header.
-SIMULATED_HEADER = "X-Perpdesk-Simulated"
+# Every answer of the simulated exchange carries this header (names in small letters here).
+SIMULATED_HEADER = "x-perpdesk-simulated"
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,13 +214,13 @@ class Governor:
     # -- what the exchange says --------------------------------------------------------------------
 
     def answered(self, ticket: Ticket, headers: Mapping[str, str]) -> None:
-        """Take the exchange's own counts from an answer."""
+        """Take the exchange's own counts from an answer's headers (names in small letters)."""
         limits = self.account(ticket.account)
-        weight = headers.get("X-MBX-USED-WEIGHT-1M")
+        weight = headers.get("x-mbx-used-weight-1m")
         if weight is not None and weight.isdecimal() and ticket.cost.pool is Pool.WEIGHT:
             self._pools[Pool.WEIGHT].told(int(weight), ticket.buckets[0])
         if ticket.cost.orders_10s or ticket.cost.orders_1m:
-            ten, minute = headers.get("X-MBX-ORDER-COUNT-10S"), headers.get("X-MBX-ORDER-COUNT-1M")
+            ten, minute = headers.get("x-mbx-order-count-10s"), headers.get("x-mbx-order-count-1m")
             if ten is not None and ten.isdecimal():
                 limits.ten_seconds.told(int(ten), ticket.buckets[1])
             if minute is not None and minute.isdecimal():
@@ -231,7 +231,7 @@ class Governor:
     ) -> None:
         """Take a 429 or 418: nobody sends again before the exchange allows it."""
         now_ms = self._server.now_ms()
-        after = headers.get("Retry-After", "")
+        after = headers.get("retry-after", "")
         pause_ms = int(after) * 1000 if after.isdecimal() else 0
         if status == 418:
             told = _BANNED_UNTIL.search(text)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from perpdesk.adapters.binance import parse
 from perpdesk.adapters.binance.hosts import Hosts
 from perpdesk.adapters.binance.line import Line
+from perpdesk.adapters.binance.parse import Mark
 from perpdesk.adapters.binance.sockets import Dial
 from perpdesk.adapters.binance.stream_events import KlineBar, KlineEvent, MarkPrice
 from perpdesk.ports import Clock
@@ -24,7 +25,7 @@ STALE_MS, PING_MS = 15_000, 30_000
 class MarketStream:
     """``run`` until cancelled. on_bar(symbol, bar): a closed 1-minute bar; on_marks: after a batch of marks.
 
-    marks: symbol → (price text, exchange ms), the newest.
+    marks: the newest mark of each symbol.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class MarketStream:
         on_marks: Callable[[], None],
         on_gap: Callable[[int], None],
     ) -> None:
-        self.marks: dict[str, tuple[str, int]] = {}
+        self.marks: dict[str, Mark] = {}
         self._symbols = frozenset(symbols)
         self._on_bar, self._on_marks = on_bar, on_marks
         ordered = [f"{symbol.lower()}@kline_1m" for symbol in symbols]
@@ -81,19 +82,26 @@ class MarketStream:
         )
 
     def _frame(self, raw: bytes) -> None:
+        marks = parse.marks(raw)
+        if marks is not None:
+            self._mark(marks)
+            return
         frame = parse.frame(raw)
         if frame is None:
             return
-        marked = False
+        told = [event for event in frame.events if isinstance(event, MarkPrice)]
+        if told:
+            self._mark([Mark(one.symbol, one.mark, one.event_ms, one.market or 1) for one in told])
         for event in frame.events:
-            if isinstance(event, MarkPrice):
-                # arrays carry the rows of COIN-M too (market 2)
-                if event.market != 2 and event.symbol in self._symbols:
-                    kept = self.marks.get(event.symbol)
-                    if kept is None or kept[1] <= event.event_ms:
-                        self.marks[event.symbol] = (event.mark, event.event_ms)
-                        marked = True
-            elif isinstance(event, KlineEvent) and event.bar.is_closed and event.bar.interval == "1m":
+            if isinstance(event, KlineEvent) and event.bar.is_closed and event.bar.interval == "1m":
                 self._on_bar(event.symbol, event.bar)
-        if marked:
-            self._on_marks()
+
+    def _mark(self, rows: list[Mark]) -> None:
+        kept, symbols = self.marks, self._symbols
+        for row in rows:
+            symbol = row.symbol
+            if symbol in symbols and row.market != 2:  # arrays carry the rows of COIN-M too (market 2)
+                before = kept.get(symbol)
+                if before is None or before.event_ms <= row.event_ms:
+                    kept[symbol] = row
+        self._on_marks()

@@ -6,15 +6,13 @@ because the caller of an order must not mistake it for a failure. ``ask`` is for
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import aiohttp
 import msgspec
-from multidict import CIMultiDict
-from yarl import URL
 
 from perpdesk.adapters.binance import endpoints as to
 from perpdesk.adapters.binance import parse
@@ -32,6 +30,7 @@ from perpdesk.adapters.binance.outcome import REFUSALS, Then
 from perpdesk.adapters.binance.payloads import Refusal
 from perpdesk.adapters.binance.server_clock import ServerClock
 from perpdesk.adapters.binance.signing import Credentials, Param, query, signed_query
+from perpdesk.adapters.binance.wire import Wire, WireFailed
 from perpdesk.domain.errors import InternalError
 from perpdesk.ports import Clock
 
@@ -39,7 +38,7 @@ RECV_WINDOW_MS = 5_000
 TIMEOUT_MS = 10_000
 _TEXT_MAX = 300
 _REFUSAL = parse.decoder(Refusal)
-_NO_HEADERS: Mapping[str, str] = CIMultiDict()
+_FORM = "Content-Type: application/x-www-form-urlencoded"
 Params = Sequence[tuple[str, Param]]
 
 
@@ -68,7 +67,7 @@ class Rest:
     """The REST half of one account (or, without credentials, of public data).
 
     lease_end_ms: our time at which another process may own the account; nothing is signed that could
-    outlive it. Close it when done; one aiohttp session belongs to it.
+    outlive it. tls: for a simulator's own certificate; None: the machine's authorities. Close it when done.
     """
 
     def __init__(
@@ -83,7 +82,7 @@ class Rest:
         recv_window_ms: int = RECV_WINDOW_MS,
         timeout_ms: int = TIMEOUT_MS,
         lease_end_ms: Callable[[], int] | None = None,
-        connector: aiohttp.BaseConnector | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.hosts = hosts
         self.server = server
@@ -94,8 +93,8 @@ class Rest:
         self._clock = clock
         self._credentials = credentials
         self._lease_end_ms = lease_end_ms
-        self._connector = connector
-        self._timeout = aiohttp.ClientTimeout(total=timeout_ms / 1000)
+        self._tls = tls
+        self._wire = Wire(hosts.rest, timeout_ms=timeout_ms, size_max=parse.SIZE_MAX, tls=tls)
         self._time_refused = False
         self._session: aiohttp.ClientSession | None = None
 
@@ -103,11 +102,10 @@ class Rest:
 
     @property
     def session(self) -> aiohttp.ClientSession:
-        """The session, made at first use (it needs a running loop)."""
+        """For the sockets: made at first use (it needs a running loop)."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=self._connector or aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
-                timeout=self._timeout,
+                connector=aiohttp.TCPConnector(limit=0, ssl=self._tls or True),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
             )
@@ -115,6 +113,7 @@ class Rest:
 
     async def close(self) -> None:
         """Close all connections. Closing twice is fine."""
+        self._wire.close()
         if self._session is not None:
             await self._session.close()
 
@@ -143,20 +142,18 @@ class Rest:
             raise KeyRefused(f"account {self.account}: {self.key_refused}")
         ticket = await self.governor.take(lane, endpoint.cost, self.account, deadline_ms)
         text, headers, fence_ms = self._prepared(endpoint, params)
-        url, data = _url(self.hosts.rest + endpoint.path), None
-        if endpoint.method in ("POST", "PUT"):
+        target, data = endpoint.path, None
+        if endpoint.method == "GET":
+            if text:
+                target = f"{target}?{text}"
+        else:  # what changes something goes into the body: addresses end up in logs on the way
             data = text.encode("ascii")
-            headers["Content-Type"] = "application/x-www-form-urlencoded"
-        elif text:
-            url = URL(f"{self.hosts.rest}{endpoint.path}?{text}", encoded=True)
+            headers = (*headers, _FORM)
         try:
-            async with self.session.request(
-                endpoint.method, url, data=data, headers=headers, allow_redirects=False
-            ) as answer:
-                body = await _body(answer)
-                status, got = answer.status, answer.headers
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            return Reply(None, None, _quiet(error), b"", _NO_HEADERS, fence_ms)
+            answer = await self._wire.request(endpoint.method, target, headers, data)
+        except WireFailed as error:
+            return Reply(None, None, str(error), b"", {}, fence_ms)
+        status, got, body = answer.status, answer.headers, answer.body
         self.hosts.check(got)
         self.governor.answered(ticket, got)
         if status == 200:
@@ -179,12 +176,12 @@ class Rest:
             raise ExchangeRefused(endpoint.path, reply.code, reply.text)
         raise ExchangeUnreachable(f"{endpoint.path}: {reply.status or 'no answer'} {reply.text}")
 
-    def _prepared(self, endpoint: Endpoint, params: Params) -> tuple[str, dict[str, str], int]:
+    def _prepared(self, endpoint: Endpoint, params: Params) -> tuple[str, tuple[str, ...], int]:
         if not (endpoint.signed or endpoint.keyed):
-            return query(params), {}, 0
+            return query(params), (), 0
         if self._credentials is None:
             raise InternalError(f"{endpoint.path} needs a key, and this connection has none")
-        headers = {"X-MBX-APIKEY": self._credentials.api_key}
+        headers = (f"X-MBX-APIKEY: {self._credentials.api_key}",)
         if not endpoint.signed:
             return query(params), headers, 0
         stamp_ms = self.server.now_ms()
@@ -200,23 +197,6 @@ class Rest:
             self.key_refused = f"{code}: {text}"
         elif then is Then.RESYNC:
             self._time_refused = True
-
-
-@cache
-def _url(text: str) -> URL:
-    return URL(text, encoded=True)
-
-
-async def _body(answer: aiohttp.ClientResponse) -> bytes:
-    """The body, unless it is longer than any answer that we ask for."""
-    parts, size = [], 0
-    async for part in answer.content.iter_any():
-        size += len(part)
-        if size > parse.SIZE_MAX:
-            answer.close()
-            raise aiohttp.ClientPayloadError(f"answer is longer than {parse.SIZE_MAX} bytes")
-        parts.append(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _refusal(body: bytes) -> tuple[int | None, str]:
@@ -235,13 +215,6 @@ def _refusal(body: bytes) -> tuple[int | None, str]:
 def _printable(text: str) -> str:
     """For logs and journals: no control characters, no long pages."""
     return "".join(letter if letter.isprintable() else " " for letter in text[:_TEXT_MAX]).strip()
-
-
-def _quiet(error: BaseException) -> str:
-    """What went wrong, without the URL that aiohttp writes into some messages (it carries a signature)."""
-    if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ClientOSError)) and error.errno is not None:
-        return f"{type(error).__name__}: errno {error.errno}"
-    return type(error).__name__
 
 
 __all__ = ["MalformedAnswer", "Params", "Reply", "Rest"]

@@ -553,7 +553,7 @@ class BinanceVenue:
             told = self.market.marks.get(self.rules[i].symbol)
             if told is None:
                 continue
-            mark = self.rules[i].price_near(told[0])
+            mark = self.rules[i].price_near(told.price)
             if (
                 mark <= levels.fire_lo
                 or mark >= levels.fire_hi
@@ -561,7 +561,7 @@ class BinanceVenue:
                 or mark >= levels.peak_hi
             ):
                 levels.is_armed = False
-                self._put(PriceReached(i, mark, told[1]))
+                self._put(PriceReached(i, mark, told.event_ms))
 
     # -- small things ------------------------------------------------------------------------------
 

@@ -76,6 +76,7 @@ async def serve(options: ServeOptions) -> AsyncIterator[RunningServer]:
     """Listen on ``options.host`` and ``options.port`` (0: any free one) until the block is left."""
     server = build(options)
     application = web.Application(client_max_size=_BODY_MAX)
+    application.on_response_prepare.append(_mark)
 
     async def entrance(request: web.Request) -> web.StreamResponse:
         return await answer(server, request)
@@ -107,6 +108,11 @@ async def pause(ms: int) -> None:
     """Wait in machine time."""
     with suppress(TimeoutError):
         await asyncio.wait_for(asyncio.Event().wait(), ms / 1000)
+
+
+async def _mark(request: web.Request, response: web.StreamResponse) -> None:
+    """Say on every answer, handshakes too, that this is no real exchange: live clients refuse it by this."""
+    response.headers["X-Perpdesk-Simulated"] = "1"
 
 
 async def _pulse(server: RunningServer) -> None:

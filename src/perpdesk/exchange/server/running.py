@@ -96,6 +96,8 @@ class RunningServer:
         market_rules.advance(self.world, now_ms)
         for key, _ in self.listen_keys.expired(now_ms):
             self._say_expired(key)
+        if not self.follows_tape:
+            self.hub.end_old(now_ms)
         self.flush()
 
     # -- the market --------------------------------------------------------------------------

@@ -20,7 +20,7 @@ _METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "G
 _STREAMS_MAX, _INCOMING_MAX, _QUEUE_MAX = 1_024, 10, 50_000
 _PUBLIC = ("bookTicker", "depth", "rpiDepth", "trade")
 _DAY_MS = 86_400_000
-_CLOSE_POLICY = 1008
+_CLOSE_POLICY, _CLOSE_GOING_AWAY = 1008, 1001
 PING_S = 180.0
 encode = msgspec.json.Encoder().encode
 
@@ -130,6 +130,12 @@ class Hub:
         """A connection has ended."""
         self.connections.discard(connection)
         self.unsubscribe(connection, [*connection.streams, *connection.keys])
+
+    def end_old(self, now_ms: int) -> None:
+        """No connection lives longer than a day."""
+        for connection in tuple(self.connections):
+            if now_ms - connection.opened_ms >= _DAY_MS:
+                connection.close(_CLOSE_GOING_AWAY)
 
     def publish(self, stream: str, payload: object) -> None:
         """Send a market message to everybody who listens to this stream."""

@@ -1,0 +1,169 @@
+"""Requests that make no sense: the exchange answers with a code, never crashes, never moves money by mistake."""
+
+from __future__ import annotations
+
+import random
+import string
+
+import msgspec
+import pytest
+
+from perpdesk.adapters.clocks import VirtualClock
+from perpdesk.exchange.core.refusals import Refusal
+from perpdesk.exchange.server.app import ENDPOINTS, build
+from perpdesk.exchange.server.call import Call
+from perpdesk.exchange.server.options import ServeOptions
+from perpdesk.exchange.server.sockets import parse_path
+from perpdesk.exchange.server.wsapi import Session, respond
+from tests.exchange.server.traffic import START_MS, check_books
+
+NAMES = (
+    "symbol side type positionSide timeInForce reduceOnly quantity price newClientOrderId newOrderRespType "
+    "priceMatch selfTradePreventionMode goodTillDate orderId origClientOrderId algoType triggerPrice workingType "
+    "closePosition priceProtect activatePrice callbackRate clientAlgoId algoId batchOrders orderIdList "
+    "origClientOrderIdList countdownTime leverage marginType dualSidePosition multiAssetsMargin feeBurn amount "
+    "startTime endTime limit fromId interval pair contractType period incomeType autoCloseType modifyId"
+).split()
+LIKELY: dict[str, list[str]] = {
+    "symbol": ["BTCUSDT", "ETHUSDT", "SOLUSDT", "btcusdt"],
+    "pair": ["BTCUSDT"],
+    "side": ["BUY", "SELL"],
+    "type": [
+        "LIMIT",
+        "MARKET",
+        "STOP",
+        "STOP_MARKET",
+        "TAKE_PROFIT_MARKET",
+        "TRAILING_STOP_MARKET",
+        "1",
+        "2",
+    ],
+    "positionSide": ["BOTH", "LONG", "SHORT"],
+    "timeInForce": ["GTC", "IOC", "FOK", "GTX", "GTD", "GTE_GTC"],
+    "quantity": ["0.01", "0.1", "1", "5", "1e-3"],
+    "price": ["50000", "49900.5", "2500", "150", "51000"],
+    "triggerPrice": ["50100", "49900", "2510", "149"],
+    "activatePrice": ["50100", "49900"],
+    "callbackRate": ["0.1", "1", "20"],
+    "algoType": ["CONDITIONAL"],
+    "interval": ["1m", "1h", "1d", "1w", "1M"],
+    "contractType": ["PERPETUAL"],
+    "period": ["5m"],
+    "leverage": ["1", "20", "125"],
+    "marginType": ["ISOLATED", "CROSSED"],
+    "priceMatch": ["NONE", "OPPONENT", "QUEUE_5"],
+    "selfTradePreventionMode": ["NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"],
+    "countdownTime": ["0", "1000"],
+    "amount": ["1", "100"],
+    "batchOrders": ['[{"symbol":"BTCUSDT","side":"BUY","type":"MARKET","quantity":0.01}]', "[1]", "[{}]"],
+    "orderIdList": ["[1,2]", "[8000000001]", "[[]]"],
+}
+FLAGS = ["true", "false"]
+NASTY = [
+    "",
+    "0",
+    "-1",
+    "NaN",
+    "Infinity",
+    "1e400",
+    "-0",
+    "9" * 30,
+    "1_000",
+    "٣",
+    "null",
+    "[]",
+    "{}",
+    "\x00",
+    "a" * 500,
+    "1.0000000000000000001",
+    "0x10",
+    " 1",
+    "１",
+    "9223372036854775807",
+    "18446744073709551616",
+    "'; --",
+    "1E-8",
+]
+ROUTES = sorted(ENDPOINTS)
+
+
+def words(rng: random.Random, name: str) -> str:
+    draw = rng.random()
+    if draw < 0.75:
+        return rng.choice(LIKELY.get(name, FLAGS if draw < 0.6 else ["1", "8000000001", str(START_MS)]))
+    if draw < 0.93:
+        return rng.choice(NASTY)
+    return "".join(rng.choices(string.printable, k=rng.randrange(12)))
+
+
+def assault(seed: int, requests: int) -> dict[int, int]:
+    """So many random requests against every endpoint, with a moving market; returns codes and their counts."""
+    rng = random.Random(seed)
+    clock = VirtualClock(START_MS)
+    server = build(ServeOptions(clock=clock, accounts=3, weight_limit=1 << 40))
+    codes: dict[int, int] = {}
+    symbols = list(server.world.by_symbol)
+    for i in range(requests):
+        method, path = rng.choice(ROUTES)
+        endpoint = ENDPOINTS[method, path]
+        params = {name: words(rng, name) for name in rng.sample(NAMES, rng.randrange(1, 12))}
+        if rng.random() < 0.7:
+            for name in ("symbol", "side", "type", "quantity", "timeInForce", "price", "algoType", "triggerPrice"):
+                params.setdefault(name, words(rng, name))
+        call = Call(server, params, server.now_ms())
+        if endpoint.security != "NONE":
+            call.account_or_none = server.world.accounts[rng.randrange(3)]
+        endpoint.weight_of(params)
+        found = endpoint.answer(call)
+        code = found.code if isinstance(found, Refusal) else 0
+        codes[code] = codes.get(code, 0) + 1
+        if i % 20 == 0:
+            symbol = rng.choice(symbols)
+            market = server.world.markets[server.contract(symbol).index]
+            price = max(market.contract.tick, market.last + market.last * rng.randrange(-100, 101) // 10_000)
+            server.tick(symbol, market.contract.price_text(price), walk=rng.random() < 0.5)
+        if i % 500 == 0:
+            server.skip_time(rng.choice([1, 1000, 60_000, 3_600_000]))
+            check_books(server.world)
+        server.flush()
+    check_books(server.world)
+    return codes
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_random_requests(seed: int) -> None:
+    codes = assault(seed, 4_000)
+    assert codes[0] > 500
+    assert len(codes) > 25
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_random_requests() -> None:
+    assert len(assault(3, 100_000)) > 40
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_socket_requests(seed: int) -> None:
+    rng = random.Random(seed)
+    server = build(ServeOptions(clock=VirtualClock(START_MS), weight_limit=1 << 40))
+    session = Session(server, "127.0.0.1", True, START_MS)
+    texts = ["", "[]", "null", "1", '"x"', "{}", '{"method":1}', '{"id":{},"method":"order.place","params":[]}']
+    for _ in range(500):
+        params = {name: words(rng, name) for name in rng.sample(NAMES, 5)} | {"apiKey": server.accounts[0].api_key}
+        text = rng.choice(texts)
+        if rng.random() < 0.7:
+            method = rng.choice(["order.place", "depth", "ticker.price", "session.logon", "v3/x", ""])
+            text = msgspec.json.encode({"id": rng.random(), "method": method, "params": params}).decode()
+        assert respond(session, text)["status"] in (200, 400, 401)
+
+
+def test_random_paths() -> None:
+    rng = random.Random(5)
+    pieces = ["ws", "stream", "public", "market", "private", "btcusdt@depth", "!x", "", "a" * 64, "@", "0"]
+    for _ in range(2_000):
+        path = "/" + "/".join(rng.choices(pieces, k=rng.randrange(6)))
+        query = "&".join(rng.choices(["streams=a@b/", "listenKey=x", "events=A/B", "=", "%zz"], k=rng.randrange(4)))
+        route, _, streams, keys = parse_path(path, query)
+        assert route in ("public", "market", "private", "legacy")
+        assert all(isinstance(one, str) for one in streams)
+        assert all(isinstance(one[0], str) for one in keys)
