@@ -100,6 +100,7 @@ def main() -> int:
     parser.add_argument("--orders", type=int, default=2_000)
     parser.add_argument("--concurrency", type=int, default=16)
     parser.add_argument("--peers", default="all", help="all, none, or names separated by commas")
+    parser.add_argument("--flood", type=float, default=10, help="seconds of 30,000 messages/s; 0: none")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     options = parser.parse_args()
     peers = [name for name in CLIENTS if name != "perpdesk"]
@@ -108,6 +109,9 @@ def main() -> int:
     result = race(["perpdesk", *peers], options.runs, options.orders, options.concurrency)
     frames = [sys.executable, str(HERE / "clients" / "frames.py")]
     result["frames"] = json.loads(subprocess.run(frames, capture_output=True, check=True).stdout)
+    if options.flood:
+        flood = [sys.executable, str(HERE / "clients" / "flood.py"), "--seconds", str(options.flood)]
+        result["flood"] = json.loads(subprocess.run(flood, capture_output=True, check=True).stdout)
     result["machine"] = {"cpus": os.cpu_count(), "python": platform.python_version()}
     result["concurrency"] = options.concurrency
     ours = result["clients"].get("perpdesk")
@@ -140,7 +144,8 @@ def report(result: dict[str, Any]) -> None:
         print("".join(f"{cell:>20}" for cell in cells))
     for name, why in result["skipped"].items():
         print(f"{name}: skipped: {why}")
-    print(", ".join(f"{name} {value:,.1f}" for name, value in result["frames"].items()))
+    for part in ("frames", "flood"):
+        print(", ".join(f"{name} {value:,.2f}" for name, value in result.get(part, {}).items()))
 
 
 if __name__ == "__main__":

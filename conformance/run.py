@@ -71,7 +71,9 @@ def prepare(name: str) -> str | None:
             [str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", package],
         ]
     for step in steps:
-        done = subprocess.run(step, cwd=folder, capture_output=True, text=True, timeout=_INSTALL_S, check=False)
+        done = subprocess.run(
+            step, cwd=folder, capture_output=True, text=True, timeout=_INSTALL_S, check=False
+        )
         if done.returncode:
             return f"{' '.join(step[:2])} failed: {done.stderr.strip()[-300:]}"
     stamp.write_text(package)
@@ -155,7 +157,10 @@ def main() -> int:
     ticks = Ticks()
     if not chosen.no_tests:
         folder = [str(ROOT / "tests" / name) for name in ("conformance", "exchange/server")]
-        pytest.main(["-q", "--no-header", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib", *folder], plugins=[ticks])
+        pytest.main(
+            ["-q", "--no-header", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib", *folder],
+            plugins=[ticks],
+        )
     checks: dict[str, list[dict]] = {}
     for client in [] if chosen.no_clients else chosen.only or list(SCRIPTS):
         checks[client] = live(client)

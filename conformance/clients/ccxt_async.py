@@ -15,7 +15,9 @@ PAIR = "BTC/USDT:USDT"
 async def market_data(x: ccxt.Exchange, report: Report) -> None:
     markets = await x.load_markets()
     report.check("load_markets", PAIR in markets, list(markets)[:5])
-    report.check("conditional types are listed", x.market(PAIR)["info"]["orderTypes"].count("STOP_MARKET") == 1)
+    report.check(
+        "conditional types are listed", x.market(PAIR)["info"]["orderTypes"].count("STOP_MARKET") == 1
+    )
     ticker = await x.fetch_ticker(PAIR)
     report.equal("fetch_ticker last", ticker["last"], 50000)
     book = await x.fetch_order_book(PAIR, 20)
@@ -44,7 +46,9 @@ async def settings(x: ccxt.Exchange, report: Report) -> None:
     await x.set_margin_mode("isolated", PAIR)
     await x.set_margin_mode("cross", PAIR)
     leverage = await x.fetch_leverage(PAIR)
-    report.check("leverage 10, cross", (leverage["longLeverage"], leverage["marginMode"]) == (10, "cross"), leverage)
+    report.check(
+        "leverage 10, cross", (leverage["longLeverage"], leverage["marginMode"]) == (10, "cross"), leverage
+    )
     fee = await x.fetch_trading_fee(PAIR)
     report.check("fetch_trading_fee", (fee["maker"], fee["taker"]) == (0.0002, 0.0005), fee)
 
@@ -71,8 +75,12 @@ async def orders(x: ccxt.Exchange, report: Report, account: int) -> None:
     await x.cancel_order(partly["id"], PAIR)
     control("book", symbol="BTCUSDT", levels=None)
 
-    stop = await x.create_order(PAIR, "STOP_MARKET", "sell", 0.01, None, {"stopPrice": 49500, "reduceOnly": True})
-    profit = await x.create_order(PAIR, "market", "sell", 0.01, None, {"takeProfitPrice": 52000, "reduceOnly": True})
+    stop = await x.create_order(
+        PAIR, "STOP_MARKET", "sell", 0.01, None, {"stopPrice": 49500, "reduceOnly": True}
+    )
+    profit = await x.create_order(
+        PAIR, "market", "sell", 0.01, None, {"takeProfitPrice": 52000, "reduceOnly": True}
+    )
     trailing = await x.create_order(
         PAIR, "TRAILING_STOP_MARKET", "sell", 0.004, None, {"trailingPercent": 1, "reduceOnly": True}
     )
@@ -82,8 +90,12 @@ async def orders(x: ccxt.Exchange, report: Report, account: int) -> None:
     await x.cancel_order(profit["id"], PAIR, {"conditional": True})
     control("tick", symbol="BTCUSDT", price="49400", walk=True)
     rows = ledger(account)["positions"]
-    report.check("stop and trailing have sold", rows == [{"symbol": "BTCUSDT", "side": "BOTH", "qty": "0.010"}], rows)
-    report.check("trailing is gone", not await x.fetch_open_orders(PAIR, None, None, {"conditional": True}), trailing)
+    report.check(
+        "stop and trailing have sold", rows == [{"symbol": "BTCUSDT", "side": "BOTH", "qty": "0.010"}], rows
+    )
+    report.check(
+        "trailing is gone", not await x.fetch_open_orders(PAIR, None, None, {"conditional": True}), trailing
+    )
 
     good = {"symbol": PAIR, "type": "limit", "side": "buy", "amount": 0.01, "price": 48000}
     made = await x.create_orders([good, {**good, "price": 48100}])
@@ -99,8 +111,16 @@ async def errors(x: ccxt.Exchange, report: Report) -> None:
     x.exceptions["exact"].update(x.exceptions["linear"]["exact"])
     for name, kind, arguments in (
         ("too much margin", ccxt.InsufficientFunds, (PAIR, "limit", "buy", 15, 49000)),
-        ("post only that takes", ccxt.OrderNotFillable, (PAIR, "limit", "buy", 0.01, 50500, {"timeInForce": "PO"})),
-        ("reduce only without position", ccxt.InvalidOrder, (PAIR, "market", "sell", 0.01, None, {"reduceOnly": True})),
+        (
+            "post only that takes",
+            ccxt.OrderNotFillable,
+            (PAIR, "limit", "buy", 0.01, 50500, {"timeInForce": "PO"}),
+        ),
+        (
+            "reduce only without position",
+            ccxt.InvalidOrder,
+            (PAIR, "market", "sell", 0.01, None, {"reduceOnly": True}),
+        ),
     ):
         try:
             await x.create_order(*arguments)
@@ -141,7 +161,9 @@ async def liquidation(x: ccxt.Exchange, report: Report) -> None:
     await x.set_margin_mode("isolated", PAIR)
     await x.create_order(PAIR, "market", "buy", 0.1)
     before = (await x.fetch_positions([PAIR]))[0]
-    report.check("isolated position", before["marginMode"] == "isolated" and before["liquidationPrice"] > 0, before)
+    report.check(
+        "isolated position", before["marginMode"] == "isolated" and before["liquidationPrice"] > 0, before
+    )
     await x.add_margin(PAIR, 5)
     control("tick", symbol="BTCUSDT", price="48500", walk=True)
     report.check("liquidated", not await x.fetch_positions([PAIR]))

@@ -27,7 +27,7 @@ async def first(report: Report, name: str, watching: object) -> object:
         answer = await asyncio.wait_for(watching, WAIT_S)
         report.check(name, bool(answer), answer)
         return answer
-    except asyncio.TimeoutError:
+    except TimeoutError:
         report.check(name, False, "nothing came")
         return None
 

@@ -49,7 +49,12 @@ class Report:
     def check(self, name: str, truth: bool, why: object = "") -> None:
         """Say whether it held."""
         self.failed += not truth
-        line = {"client": self.client, "check": name, "ok": bool(truth), "why": "" if truth else str(why)[:500]}
+        line = {
+            "client": self.client,
+            "check": name,
+            "ok": bool(truth),
+            "why": "" if truth else str(why)[:500],
+        }
         print(json.dumps(line), flush=True)
 
     def equal(self, name: str, seen: object, expected: object) -> None:

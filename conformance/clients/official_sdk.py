@@ -42,7 +42,9 @@ def rest(client: DerivativesTradingUsdsFutures, report: Report, account: int) ->
         symbol=SYMBOL, side="BUY", type="LIMIT", time_in_force="GTC", quantity=0.01, price=49000.0
     ).data()
     report.check("limit order", limit.status == "NEW", limit)
-    report.check("query order", x.query_order(symbol=SYMBOL, order_id=limit.order_id).data().avg_price is not None)
+    report.check(
+        "query order", x.query_order(symbol=SYMBOL, order_id=limit.order_id).data().avg_price is not None
+    )
     x.modify_order(symbol=SYMBOL, side="BUY", order_id=limit.order_id, quantity=0.01, price=48900.0)
     report.check("open orders", len(x.current_all_open_orders(symbol=SYMBOL).data()) == 1)
     x.cancel_order(symbol=SYMBOL, order_id=limit.order_id)
@@ -115,7 +117,9 @@ def main() -> int:
     client = DerivativesTradingUsdsFutures(
         config_rest_api=ConfigurationRestAPI(api_key=key, api_secret=secret, base_path=REST),
         config_ws_streams=ConfigurationWebSocketStreams(stream_url=WS),
-        config_ws_api=ConfigurationWebSocketAPI(api_key=key, api_secret=secret, stream_url=WS + "/ws-fapi/v1"),
+        config_ws_api=ConfigurationWebSocketAPI(
+            api_key=key, api_secret=secret, stream_url=WS + "/ws-fapi/v1"
+        ),
     )
     try:
         rest(client, report, account["account"])

@@ -17,7 +17,9 @@ BinanceSocketManager.FSTREAM_URL = WS + "/"
 
 async def rest(x: AsyncClient, report: Report, account: int) -> None:
     """Market data, settings, orders."""
-    report.check("exchange info", any(s["symbol"] == SYMBOL for s in (await x.futures_exchange_info())["symbols"]))
+    report.check(
+        "exchange info", any(s["symbol"] == SYMBOL for s in (await x.futures_exchange_info())["symbols"])
+    )
     report.check("klines", bool(await x.futures_klines(symbol=SYMBOL, interval="1m")))
     report.check("order book", bool((await x.futures_order_book(symbol=SYMBOL, limit=5))["bids"]))
     await x.futures_mark_price(symbol=SYMBOL)
@@ -25,7 +27,13 @@ async def rest(x: AsyncClient, report: Report, account: int) -> None:
     await x.futures_funding_rate(symbol=SYMBOL)
     await x.futures_change_leverage(symbol=SYMBOL, leverage=10)
     limit = await x.futures_create_order(
-        symbol=SYMBOL, side="BUY", type="LIMIT", timeInForce="GTC", quantity=0.01, price=49000, newClientOrderId="a:b/c"
+        symbol=SYMBOL,
+        side="BUY",
+        type="LIMIT",
+        timeInForce="GTC",
+        quantity=0.01,
+        price=49000,
+        newClientOrderId="a:b/c",
     )
     report.check("client id with signs", limit["clientOrderId"] == "a:b/c", limit)
     report.check("open orders", len(await x.futures_get_open_orders(symbol=SYMBOL)) == 1)

@@ -447,12 +447,13 @@ class Store(StoreBooks, Protocol):
     """The books of one database. A method of StoreBooks called here is a transaction of its own."""
 
     def unit(self, *, durable: bool = True) -> AbstractAsyncContextManager[StoreBooks]:
-        """A unit of work: ``async with store.unit() as books`` commits all its writes at the end, or
-        none. Inside, call the unit's methods, not the store's (that is an InternalError). A refusal (PositionExists,
-        AttemptInFlight, StepRefused, InputError) may be caught and the unit goes on; after StoreFailed or a
-        cancellation it is lost. ``durable=False`` may be lost in a power cut (not in a crash of the process),
-        costs no disk flush, and takes no intents: for fills, orders, states, journal. Send after the block,
-        never inside it.
+        """A unit of work: ``async with store.unit() as books`` commits all its writes at the end, or none.
+
+        Inside, call the unit's methods, not the store's (that is an InternalError). A refusal
+        (PositionExists, AttemptInFlight, StepRefused, InputError) may be caught and the unit goes on; after
+        StoreFailed or a cancellation it is lost. ``durable=False`` may be lost in a power cut (not in a crash
+        of the process), costs no disk flush, and takes no intents: for fills, orders, states, journal. Send
+        after the block, never inside it.
         """
         ...
 

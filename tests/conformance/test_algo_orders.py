@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from tests.conformance.wire import BTC, Wire, algo, kinds, limit, market, running
 
 from perpdesk.exchange.core.world import Rules
-from tests.conformance.wire import BTC, Wire, algo, kinds, limit, market, running
 
 ALGO = "/fapi/v1/algoOrder"
 SHAPES = {
@@ -112,7 +112,11 @@ async def test_trailing_with_activation(wire: Wire) -> None:
         wire.server.tick(BTC, "50491", walk=True)
         assert await stream.settled() == []
         wire.server.tick(BTC, "50400", walk=True)
-        filled = [e["o"] for e in await stream.settled() if e["e"] == "ORDER_TRADE_UPDATE" and e["o"]["x"] == "TRADE"]
+        filled = [
+            e["o"]
+            for e in await stream.settled()
+            if e["e"] == "ORDER_TRADE_UPDATE" and e["o"]["x"] == "TRADE"
+        ]
     assert [o["L"] for o in filled] == ["50490.0"]
 
 
@@ -160,7 +164,10 @@ async def test_mark_and_last_apart(wire: Wire) -> None:
     protected = await wire.algo("SELL", "STOP_MARKET", priceProtect="true", **common)
 
     async def statuses() -> list[str]:
-        return [(await wire.ok("GET", ALGO, algoId=one["algoId"]))["algoStatus"] for one in (by_last, by_mark, protected)]
+        return [
+            (await wire.ok("GET", ALGO, algoId=one["algoId"]))["algoStatus"]
+            for one in (by_last, by_mark, protected)
+        ]
 
     wire.server.set_mark(BTC, "49000.1")
     assert await statuses() == ["NEW", "NEW", "NEW"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-
 from tests.conformance.wire import BTC, Wire, limit, market
 
 ORDER = "/fapi/v1/order"
@@ -77,7 +76,10 @@ async def test_open_order_limit(wire: Wire) -> None:
     wire.server.contract(BTC).orders_max = 3
     for i in range(3):
         await wire.limit("BUY", 48000 + i, "0.003")
-    assert await wire.refused(-2025, "POST", ORDER, **limit("BUY", 48010, "0.003")) == "Reach max open order limit."
+    assert (
+        await wire.refused(-2025, "POST", ORDER, **limit("BUY", 48010, "0.003"))
+        == "Reach max open order limit."
+    )
 
 
 @pytest.mark.parametrize(
@@ -87,9 +89,17 @@ async def test_open_order_limit(wire: Wire) -> None:
         ({"side": "HOLD"}, -1117, "Invalid side."),
         ({"type": "ICEBERG"}, -1116, "Invalid orderType."),
         ({"timeInForce": "DAY"}, -1115, "Invalid timeInForce."),
-        ({"quantity": ""}, -1102, "Mandatory parameter 'quantity' was not sent, was empty/null, or malformed."),
+        (
+            {"quantity": ""},
+            -1102,
+            "Mandatory parameter 'quantity' was not sent, was empty/null, or malformed.",
+        ),
         ({"price": ""}, -1102, "Mandatory parameter 'price' was not sent, was empty/null, or malformed."),
-        ({"timeInForce": ""}, -1102, "Mandatory parameter 'timeInForce' was not sent, was empty/null, or malformed."),
+        (
+            {"timeInForce": ""},
+            -1102,
+            "Mandatory parameter 'timeInForce' was not sent, was empty/null, or malformed.",
+        ),
         ({"positionSide": "UP"}, -4060, "Invalid position side."),
         ({"positionSide": "LONG"}, -4061, "Order's position side does not match user's setting."),
         ({"reduceOnly": "maybe"}, -4062, "Invalid or improper reduceOnly value."),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from tests.conformance.wire import BTC, START_MS, Events, Wire, running
 
 from perpdesk.domain.units import price_of, qty_of
 from perpdesk.market.synthetic import synthetic_tape
-from tests.conformance.wire import BTC, START_MS, Events, Wire, running
 
 MINUTE_MS = 60_000
 
@@ -24,7 +24,9 @@ async def test_klines_are_the_rows_of_the_tape() -> None:
             rows = []
             start = tape.start_ms
             while True:
-                page = (await wire.get("/fapi/v1/klines", symbol=symbol, interval="1m", startTime=start, limit=99)).body
+                page = (
+                    await wire.get("/fapi/v1/klines", symbol=symbol, interval="1m", startTime=start, limit=99)
+                ).body
                 rows += page
                 if len(page) < 99:
                     break
@@ -36,7 +38,9 @@ async def test_klines_are_the_rows_of_the_tape() -> None:
             assert [tuple(row[:6]) for row in rows[:650]] == expected
             newest = (await wire.get("/fapi/v1/klines", symbol=symbol, interval="1m", limit=3)).body
             assert [row[0] for row in newest] == [row[0] for row in rows[-3:]]
-            hours = (await wire.get("/fapi/v1/klines", symbol=symbol, interval="1h", startTime=tape.start_ms)).body
+            hours = (
+                await wire.get("/fapi/v1/klines", symbol=symbol, interval="1h", startTime=tape.start_ms)
+            ).body
             group = [row for row in rows if row[0] < tape.start_ms + 60 * MINUTE_MS]
             assert hours[0][2] == max((row[2] for row in group), key=float)
             assert (hours[0][1], hours[0][4]) == (group[0][1], group[-1][4])

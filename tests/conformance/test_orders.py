@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from tests.conformance.wire import BTC, START_MS, Wire, kinds, limit, market, running
 
 from perpdesk.exchange.core.world import Rules
-from tests.conformance.wire import BTC, START_MS, Wire, kinds, limit, market, running
 
 ORDER, BATCH = "/fapi/v1/order", "/fapi/v1/batchOrders"
 
@@ -17,7 +17,12 @@ async def test_limit_life(wire: Wire) -> None:
     ack = await wire.limit("BUY", "49000.10", "0.0100", newClientOrderId="myid-1")
     assert "avgPrice" not in ack
     assert "cumQuote" not in ack
-    assert (ack["status"], ack["clientOrderId"], ack["price"], ack["origQty"]) == ("NEW", "myid-1", "49000.1", "0.010")
+    assert (ack["status"], ack["clientOrderId"], ack["price"], ack["origQty"]) == (
+        "NEW",
+        "myid-1",
+        "49000.1",
+        "0.010",
+    )
     row = await wire.ok("GET", ORDER, symbol=BTC, origClientOrderId="myid-1")
     assert (row["avgPrice"], row["cumQuote"], row["time"]) == ("0.0", "0.00000000", START_MS)
     wire.server.tick(BTC, "49000", qty="0.004")
@@ -66,8 +71,12 @@ async def test_ioc_partial(wire: Wire) -> None:
     assert (events[-1]["o"]["er"], events[-1]["o"]["x"]) == ("2", "EXPIRED")
 
 
-@pytest.mark.parametrize(("tif", "price", "quantity", "code"), [("FOK", 50005, 1, -5021), ("GTX", 50005, "0.01", -5022)])
-async def test_rejected_without_a_trace(wire: Wire, tif: str, price: object, quantity: object, code: int) -> None:
+@pytest.mark.parametrize(
+    ("tif", "price", "quantity", "code"), [("FOK", 50005, 1, -5021), ("GTX", 50005, "0.01", -5022)]
+)
+async def test_rejected_without_a_trace(
+    wire: Wire, tif: str, price: object, quantity: object, code: int
+) -> None:
     """ORD-4 ORD-5: FOK that cannot fill and GTX that would take are not recorded."""
     wire.server.set_book(BTC, {"50000.1": "0.5"})
     text = await wire.refused(code, "POST", ORDER, **limit("BUY", price, quantity, timeInForce=tif))
@@ -132,7 +141,9 @@ async def test_conditional_types_have_moved(wire: Wire, kind: str) -> None:
     """ORD-9: -4120 on order and in a batch."""
     params = {**limit("SELL", 49000, "0.01"), "type": kind, "stopPrice": 49000}
     text = await wire.refused(-4120, "POST", ORDER, **params)
-    assert text == "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead."
+    assert (
+        text == "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead."
+    )
     answers = await wire.ok("POST", BATCH, batchOrders=json.dumps([params]))
     assert answers[0]["code"] == -4120
 
@@ -265,7 +276,10 @@ async def test_price_time_priority_between_clients(wire: Wire) -> None:
 
 async def test_reduce_only_without_position(wire: Wire) -> None:
     """RED-1: nothing to reduce."""
-    for params in (limit("SELL", 51000, "0.01", reduceOnly="true"), market("SELL", "0.01", reduceOnly="true")):
+    for params in (
+        limit("SELL", 51000, "0.01", reduceOnly="true"),
+        market("SELL", "0.01", reduceOnly="true"),
+    ):
         assert await wire.refused(-2022, "POST", ORDER, **params) == "ReduceOnly Order is rejected."
     await wire.market("BUY", "0.01")
     await wire.refused(-2022, "POST", ORDER, **market("BUY", "0.01", reduceOnly="true"))
@@ -290,10 +304,18 @@ async def test_two_reduce_only_orders(wire: Wire) -> None:
     worse = await wire.limit("SELL", 52000, "0.01", reduceOnly="true")
     async with wire.user_stream() as stream:
         better = await wire.limit("SELL", 51000, "0.01", reduceOnly="true")
-        ended = [e["o"] for e in await stream.settled() if e["e"] == "ORDER_TRADE_UPDATE" and e["o"]["x"] == "EXPIRED"]
+        ended = [
+            e["o"]
+            for e in await stream.settled()
+            if e["e"] == "ORDER_TRADE_UPDATE" and e["o"]["x"] == "EXPIRED"
+        ]
         assert [(o["i"], o["er"]) for o in ended] == [(worse["orderId"], "4")]
         await wire.market("SELL", "0.01")
-        ended = [e["o"] for e in await stream.settled() if e["e"] == "ORDER_TRADE_UPDATE" and e["o"]["x"] == "EXPIRED"]
+        ended = [
+            e["o"]
+            for e in await stream.settled()
+            if e["e"] == "ORDER_TRADE_UPDATE" and e["o"]["x"] == "EXPIRED"
+        ]
         assert [(o["i"], o["er"]) for o in ended] == [(better["orderId"], "4")]
 
 
@@ -301,7 +323,9 @@ async def test_hedge_mode_takes_no_reduce_only(wire: Wire) -> None:
     """RED-4: -1106 with any value; closing more than the leg is -2022."""
     await wire.ok("POST", "/fapi/v1/positionSide/dual", dualSidePosition="true")
     for value in ("true", "false"):
-        text = await wire.refused(-1106, "POST", ORDER, **market("BUY", "0.01", positionSide="LONG", reduceOnly=value))
+        text = await wire.refused(
+            -1106, "POST", ORDER, **market("BUY", "0.01", positionSide="LONG", reduceOnly=value)
+        )
         assert text == "Parameter 'reduceOnly' sent when not required."
     await wire.refused(-4061, "POST", ORDER, **market("BUY", "0.01"))
     await wire.market("BUY", "0.01", positionSide="LONG")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from tests.conformance.wire import BTC, START_MS, Wire, kinds, limit, market, running
 
 from perpdesk.exchange.core.margin import Leg, liquidation_fraction
-from tests.conformance.wire import BTC, START_MS, Wire, kinds, limit, market, running
 
 ORDER = "/fapi/v1/order"
 HOUR_MS = 3_600_000
@@ -156,7 +156,10 @@ async def test_margin_type(wire: Wire) -> None:
 async def test_position_mode(wire: Wire) -> None:
     """MAR-5: -4059, -4067, -4068."""
     path = "/fapi/v1/positionSide/dual"
-    assert await wire.refused(-4059, "POST", path, dualSidePosition="false") == "No need to change position side."
+    assert (
+        await wire.refused(-4059, "POST", path, dualSidePosition="false")
+        == "No need to change position side."
+    )
     await wire.algo("BUY", "STOP_MARKET", triggerPrice=51000, quantity="0.01")
     await wire.refused(-4067, "POST", path, dualSidePosition="true")
     await wire.ok("DELETE", "/fapi/v1/algoOpenOrders", symbol=BTC)
@@ -198,7 +201,9 @@ async def test_isolated_liquidation(wire: Wire, side: str, direction: int) -> No
     assert (await wire.position())["positionAmt"] == "0.000"
     ended = [e["o"] for e in events if e["e"] == "ORDER_TRADE_UPDATE"]
     assert [(o["X"], o["er"]) for o in ended if o["x"] == "EXPIRED"] == [("EXPIRED", "5")]
-    assert any(o["c"].startswith("autoclose-") and o["o"] == "LIQUIDATION" and o["x"] == "TRADE" for o in ended)
+    assert any(
+        o["c"].startswith("autoclose-") and o["o"] == "LIQUIDATION" and o["x"] == "TRADE" for o in ended
+    )
     forced = await wire.ok("GET", "/fapi/v1/forceOrders", symbol=BTC)
     assert [row["clientOrderId"].startswith("autoclose-") for row in forced] == [True]
     ledger = wire.server.ledger(0)

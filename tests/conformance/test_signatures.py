@@ -10,14 +10,16 @@ from urllib.parse import quote
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
+from tests.conformance.wire import BTC, Wire, limit, running
 
 from perpdesk.exchange.core.accounts import Keys
 from perpdesk.exchange.server.security import signed_text, verifies
-from tests.conformance.wire import BTC, Wire, limit, running
 
 HMAC = Keys(0, "k", "HMAC", "2b5eb11e18796d12d88f13dc27dbbd02c2cc51ff7059765ed9821957d82bb4d9")
 SPOT = Keys(0, "k", "HMAC", "NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j")
-SPOT_ORDER = "side=BUY&type=LIMIT&timeInForce=GTC&quantity=1&price=0.1&recvWindow=5000&timestamp=1499827319559"
+SPOT_ORDER = (
+    "side=BUY&type=LIMIT&timeInForce=GTC&quantity=1&price=0.1&recvWindow=5000&timestamp=1499827319559"
+)
 VECTORS = [
     (
         HMAC,
@@ -31,7 +33,12 @@ VECTORS = [
         "quantity=1&price=9000&recvWindow=5000&timestamp=1591702613943",
         "30baaf0fab549bbeda7f5ef201898b34122da25fd23c646cac2c529aebe670a4",
     ),
-    (SPOT, f"symbol=LTCBTC&{SPOT_ORDER}", "", "c8db56825ae71d6d79447849e617115f4a920fa2acdcab2b053c4b2838bd6b71"),
+    (
+        SPOT,
+        f"symbol=LTCBTC&{SPOT_ORDER}",
+        "",
+        "c8db56825ae71d6d79447849e617115f4a920fa2acdcab2b053c4b2838bd6b71",
+    ),
     (
         SPOT,
         f"symbol=%EF%BC%91%EF%BC%92%EF%BC%93%EF%BC%94%EF%BC%95%EF%BC%96&{SPOT_ORDER}",
@@ -50,7 +57,10 @@ VECTORS = [
 @pytest.mark.parametrize(("keys", "query", "body", "signature"), VECTORS)
 def test_published_vectors(keys: Keys, query: str, body: str, signature: str) -> None:
     """SIG-1 SIG-2 SIG-3 SIG-4 SIG-5: the published signatures verify in both cases of hex; a changed byte does not."""
-    text = signed_text(query + ("" if body else f"&signature={signature}"), body + (f"&signature={signature}" if body else ""))
+    text = signed_text(
+        query + ("" if body else f"&signature={signature}"),
+        body + (f"&signature={signature}" if body else ""),
+    )
     assert verifies(keys, text, signature)
     assert verifies(keys, text, signature.upper())
     assert not verifies(keys, text.replace("BUY", "SELL"), signature)
@@ -147,7 +157,9 @@ async def test_query_wins_over_body(wire: Wire) -> None:
 @pytest.mark.parametrize("split", [0, 4, 99])
 async def test_parameters_in_query_or_form(wire: Wire, split: int) -> None:
     """PAR-2: query, form and mixed give the same order."""
-    pairs = [f"{k}={v}" for k, v in limit("BUY", 49000, "0.01").items()] + [f"timestamp={wire.server.now_ms()}"]
+    pairs = [f"{k}={v}" for k, v in limit("BUY", 49000, "0.01").items()] + [
+        f"timestamp={wire.server.now_ms()}"
+    ]
     query, body = "&".join(pairs[:split]), "&".join(pairs[split:])
     signature = f"&signature={wire.sign(query + body)}"
     if body:

@@ -11,9 +11,9 @@ import aiohttp
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
+from tests.conformance.wire import BTC, START_MS, Events, Wire, kinds, limit, market, running
 
 from perpdesk.exchange.server.wsapi import signed_text
-from tests.conformance.wire import BTC, START_MS, Events, Wire, kinds, limit, market, running
 
 AGG, BOOK = "btcusdt@aggTrade", "btcusdt@bookTicker"
 
@@ -78,7 +78,10 @@ async def test_combined_streams(wire: Wire) -> None:
     async with wire.session.ws_connect(wire.server.ws_url + path) as socket:
         for request, answer in (
             ({"method": "GET_PROPERTY", "params": ["combined"], "id": 2}, {"result": True, "id": 2}),
-            ({"method": "SET_PROPERTY", "params": ["combined", False], "id": "u-3"}, {"result": None, "id": "u-3"}),
+            (
+                {"method": "SET_PROPERTY", "params": ["combined", False], "id": "u-3"},
+                {"result": None, "id": "u-3"},
+            ),
             ({"method": "GET_PROPERTY", "params": ["combined"], "id": None}, {"result": False, "id": None}),
         ):
             await socket.send_json(request)
@@ -93,9 +96,21 @@ async def test_combined_streams(wire: Wire) -> None:
         ('{"method":"X","id":1}', 2, "Invalid request: unknown variant X, expected one of `SUBSCRIBE`"),
         ('{"method":"SUBSCRIBE","params":[1],"id":1}', 2, "Invalid request: property name must be a string"),
         ('{"method":"GET_PROPERTY","params":["x"],"id":1}', 0, "Unknown property"),
-        ('{"method":"SET_PROPERTY","params":["combined",1],"id":1}', 1, "Invalid value type: expected Boolean"),
-        ('{"method":"SUBSCRIBE","params":[],"id":-1}', 2, "Invalid request: request ID must be an unsigned integer"),
-        ('{"method":"GET_PROPERTY","params":["combined","x"],"id":1}', 2, "Invalid request: too many parameters"),
+        (
+            '{"method":"SET_PROPERTY","params":["combined",1],"id":1}',
+            1,
+            "Invalid value type: expected Boolean",
+        ),
+        (
+            '{"method":"SUBSCRIBE","params":[],"id":-1}',
+            2,
+            "Invalid request: request ID must be an unsigned integer",
+        ),
+        (
+            '{"method":"GET_PROPERTY","params":["combined","x"],"id":1}',
+            2,
+            "Invalid request: too many parameters",
+        ),
     ],
 )
 async def test_control_errors(wire: Wire, text: str, code: int, message: str) -> None:
@@ -280,7 +295,9 @@ class Api:
     def __init__(self, wire: Wire, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.wire, self.socket = wire, socket
 
-    async def ask(self, method: str, params: dict[str, Any] | None = None, request_id: object = 1, **extra: Any) -> Any:
+    async def ask(
+        self, method: str, params: dict[str, Any] | None = None, request_id: object = 1, **extra: Any
+    ) -> Any:
         """Send and receive."""
         await self.socket.send_json({"id": request_id, "method": method, "params": params or {}, **extra})
         return await self.socket.receive_json(timeout=20)
@@ -299,12 +316,19 @@ async def test_orders_over_the_socket(wire: Wire) -> None:
         made = await api.signed("order.place", limit("BUY", "49000", "0.01"))
         assert (made["status"], made["result"]["status"]) == (200, "NEW")
         where = {"symbol": BTC, "orderId": made["result"]["orderId"]}
-        changed = await api.signed("order.modify", {**where, "side": "BUY", "price": "48000", "quantity": "0.01"})
+        changed = await api.signed(
+            "order.modify", {**where, "side": "BUY", "price": "48000", "quantity": "0.01"}
+        )
         assert changed["result"]["price"] == "48000.0"
         assert (await api.signed("order.status", where))["result"]["price"] == "48000.0"
         assert (await api.signed("order.cancel", where))["result"]["status"] == "CANCELED"
-        assert (await api.signed("order.cancel", where))["error"] == {"code": -2011, "msg": "Unknown order sent."}
-        bad = await api.signed("order.place", {**market("SELL", "0.01"), "type": "STOP_MARKET", "stopPrice": "1"})
+        assert (await api.signed("order.cancel", where))["error"] == {
+            "code": -2011,
+            "msg": "Unknown order sent.",
+        }
+        bad = await api.signed(
+            "order.place", {**market("SELL", "0.01"), "type": "STOP_MARKET", "stopPrice": "1"}
+        )
         assert (bad["status"], bad["error"]["code"]) == (400, -4120)
         stop = {"algoType": "CONDITIONAL", "symbol": BTC, "side": "BUY", "type": "STOP_MARKET"}
         algo = await api.signed("algoOrder.place", {**stop, "quantity": 0.01, "triggerPrice": 51000})
@@ -312,7 +336,13 @@ async def test_orders_over_the_socket(wire: Wire) -> None:
         gone = await api.signed("algoOrder.cancel", {"algoId": algo["result"]["algoId"]})
         assert gone["result"]["code"] == "200"
         assert (await api.ask("order.place", {"symbol": BTC}))["error"]["code"] == -2014
-        for method in ("account.status", "v2/account.status", "account.balance", "v2/account.balance", "v2/account.position"):
+        for method in (
+            "account.status",
+            "v2/account.status",
+            "account.balance",
+            "v2/account.balance",
+            "v2/account.position",
+        ):
             assert (await api.signed(method))["status"] == 200
 
 
@@ -333,15 +363,20 @@ async def test_public_methods(wire: Wire) -> None:
 async def test_session() -> None:
     """WSA-4: logon with Ed25519 only; afterwards orders need neither key nor signature; a revoked key is 401."""
     key = ed25519.Ed25519PrivateKey.generate()
-    pem = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    async with running(public_keys=[("e" * 64, pem)]) as wire, wire.session.ws_connect(
-        wire.server.ws_url + "/ws-fapi/v1"
-    ) as socket:
+    pem = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    async with (
+        running(public_keys=[("e" * 64, pem)]) as wire,
+        wire.session.ws_connect(wire.server.ws_url + "/ws-fapi/v1") as socket,
+    ):
         api = Api(wire, socket)
         assert (await api.signed("session.logon"))["error"]["code"] == -4056
         params = {"apiKey": "e" * 64, "timestamp": str(wire.server.now_ms())}
         signature = base64.b64encode(key.sign(signed_text(params).encode())).decode()
-        answer = await api.ask("session.logon", {**params, "timestamp": wire.server.now_ms(), "signature": signature})
+        answer = await api.ask(
+            "session.logon", {**params, "timestamp": wire.server.now_ms(), "signature": signature}
+        )
         assert answer["result"]["apiKey"] == "e" * 64
         order = {**limit("BUY", "49000", "0.01"), "timestamp": wire.server.now_ms()}
         assert (await api.ask("order.place", order))["result"]["status"] == "NEW"

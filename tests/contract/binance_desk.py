@@ -21,8 +21,9 @@ from perpdesk.domain import units
 from perpdesk.exchange.server import RunningServer, ServeOptions, serve
 from perpdesk.market.instruments import bundled
 from perpdesk.market.universe import Universe
-from perpdesk.ports import Message, PriceReached, StepClosed, StepOver
+from perpdesk.ports import Clock, Message, PriceReached, StepClosed, StepOver
 
+SYSTEM_CLOCK = SystemClock()
 FENCE = "ETHUSDT"  # its leverage is what tells that everything before it has arrived
 
 
@@ -86,6 +87,7 @@ class BinanceDesk:
         self.server, self.venue, self.rest, self.wire = server, venue, rest, wire
         self.told: list[Message] = []
         self.levels: list[PriceReached] = []
+        self.steps: list[StepClosed] = []
         self._fences = 0
         self._reader = asyncio.create_task(self._read())
 
@@ -93,7 +95,9 @@ class BinanceDesk:
         async for message in self.venue.messages():
             if isinstance(message, PriceReached):
                 self.levels.append(message)
-            elif not isinstance(message, (StepClosed, StepOver)):
+            elif isinstance(message, StepClosed):
+                self.steps.append(message)
+            elif not isinstance(message, StepOver):
                 self.told.append(message)
 
     async def until(self, condition: Callable[[], object]) -> None:
@@ -137,10 +141,13 @@ async def binance_desk(
     sweep_ms: int = 3_600_000,
     place_of: Callable[[str], tuple[int, int] | None] = lambda _: None,
     prepare: Callable[[RunningServer, Rest], Awaitable[None]] = nothing,
+    clock: Clock = SYSTEM_CLOCK,
     **options: Any,
 ) -> AsyncIterator[BinanceDesk]:
-    """A server, and a started venue on its first account. prepare: before the start. options: of the server."""
-    clock = SystemClock()
+    """A server, and a started venue on its first account.
+
+    clock: of both; prepare: before the start; options: of the server.
+    """
     async with serve(ServeOptions(clock=clock, **options)) as server:
         instrument = bundled()["BTCUSDT"]
         universe = Universe(("BTCUSDT",), (instrument,), (1,), (instrument.lot_step,), (10**7,))

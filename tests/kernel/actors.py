@@ -117,7 +117,9 @@ LADDER = Strategy(
 
 # Dice: acts at random (seeded), with every order kind, both sides, entries, exits and flips.
 dice_params_dt = np.dtype(_ints("activity", "lots_max", "leverage", "stop_ppm", "free"), align=True)
-dice_state_dt = np.dtype(_ints("seed", "fresh", "choice", "side", "slot", "away", "lots", "reduce"), align=True)
+dice_state_dt = np.dtype(
+    _ints("seed", "fresh", "choice", "side", "slot", "away", "lots", "reduce"), align=True
+)
 
 
 @njit(cache=True)

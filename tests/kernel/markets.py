@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from tests.kernel.tables import START_MS
 
 from perpdesk.kernel.records import ABSENT_MS, MINUTE_MS, bar_dt, funding_dt, zeros
-from tests.kernel.tables import START_MS
 
 
 def random_bars(seed, minutes, symbols=2, *, start_ms=START_MS, price=10_000, wild=0.01, absent=0.1, dry=0.1):

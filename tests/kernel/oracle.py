@@ -98,7 +98,10 @@ class Oracle:
         crossed = [
             order
             for order in self.orders
-            if order.kind == "LIMIT" and not order.crossing and not order.acts(self.last) and order.acts(open_)
+            if order.kind == "LIMIT"
+            and not order.crossing
+            and not order.acts(self.last)
+            and order.acts(open_)
         ]
         for order in sorted(crossed, key=lambda order: abs(order.price - self.last)):
             if self.budget:

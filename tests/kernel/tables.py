@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from textwrap import dedent
 
 import numpy as np
+from tests.kernel.actors import SCRIPT
 
 from perpdesk.kernel import matching
 from perpdesk.kernel.book import put_limit, put_market, put_trailing, put_trigger
@@ -40,7 +41,6 @@ from perpdesk.kernel.records import (
     zeros,
 )
 from perpdesk.kernel.replay import Mind, Replay, new_books, new_mind
-from tests.kernel.actors import SCRIPT
 
 # 2025-01-01 00:00 UTC
 START_MS = 1_735_689_600_000
@@ -88,7 +88,14 @@ def instrument_records(
 def account_record(cash=10_000, **fields):
     """[1] account with this much money (quote units); limits are off unless given."""
     record = zeros(1, account_dt)
-    for name in ("initial_e8", "cash_e8", "equity_e8", "equity_peak_e8", "equity_floor_e8", "worst_case_base_e8"):
+    for name in (
+        "initial_e8",
+        "cash_e8",
+        "equity_e8",
+        "equity_peak_e8",
+        "equity_floor_e8",
+        "worst_case_base_e8",
+    ):
         record[name] = cash * MONEY
     record["trading_enabled"] = 1
     record["liquidation_share_ppm"] = 800_000

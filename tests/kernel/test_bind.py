@@ -14,14 +14,14 @@ import numba
 import numpy as np
 import pytest
 from numba import njit
+from tests.kernel.actors import SCRIPT
+from tests.kernel.tables import bars_of, desk
 
 import perpdesk
 from perpdesk.kernel import cache
 from perpdesk.kernel.bind import bind
 from perpdesk.kernel.records import zeros
 from perpdesk.kernel.strategy import Strategy, no_shared_dt
-from tests.kernel.actors import SCRIPT
-from tests.kernel.tables import bars_of, desk
 
 PACKAGE = Path(perpdesk.__file__).parent
 ONE_DT = np.dtype([("count", "i8")], align=True)

@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 
 from perpdesk.kernel import book
-from perpdesk.kernel.records import BUY, LIMIT, MARKET, NONE, SELL, STOP, TAKE_PROFIT, TRAILING, slot_dt, zeros
+from perpdesk.kernel.records import (
+    BUY,
+    LIMIT,
+    MARKET,
+    NONE,
+    SELL,
+    STOP,
+    TAKE_PROFIT,
+    TRAILING,
+    slot_dt,
+    zeros,
+)
 
 
 @pytest.fixture

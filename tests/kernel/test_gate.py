@@ -5,6 +5,17 @@ from __future__ import annotations
 from itertools import permutations
 
 import pytest
+from tests.kernel.tables import (
+    MONEY,
+    START_MS,
+    account_record,
+    desk,
+    guard_record,
+    instrument_records,
+    rows,
+    script_params,
+    sleeve_records,
+)
 
 from perpdesk.kernel import gate, ledger
 from perpdesk.kernel.book import put_market, put_trigger
@@ -24,17 +35,6 @@ from perpdesk.kernel.records import (
     VERDICT_NAMES,
 )
 from perpdesk.kernel.replay import new_books
-from tests.kernel.tables import (
-    MONEY,
-    START_MS,
-    account_record,
-    desk,
-    guard_record,
-    instrument_records,
-    rows,
-    script_params,
-    sleeve_records,
-)
 
 PRICE = 1000
 UNIT = 1000  # one lot at this price is worth 1e6 (0.01)
@@ -43,7 +43,9 @@ UNIT = 1000  # one lot at this price is worth 1e6 (0.01)
 class Room:
     """Books of V sleeves and N symbols at one price, with candidates to judge."""
 
-    def __init__(self, *, sleeves=1, symbols=3, cash=10_000, families=None, sleeve=None, instrument=None, **account):
+    def __init__(
+        self, *, sleeves=1, symbols=3, cash=10_000, families=None, sleeve=None, instrument=None, **account
+    ):
         self.books = new_books(
             account_record(cash, day_start_e8=cash * MONEY, **account),
             sleeve_records(sleeves, families=families, **(sleeve or {})),
@@ -53,7 +55,17 @@ class Room:
         self.books.heads["last"] = PRICE
 
     def candidate(
-        self, s=0, v=0, *, side=BUY, score=1.0, score_max=1.0, notional=100, leverage=5, stop_ppm=40_000, timeout_ms=0
+        self,
+        s=0,
+        v=0,
+        *,
+        side=BUY,
+        score=1.0,
+        score_max=1.0,
+        notional=100,
+        leverage=5,
+        stop_ppm=40_000,
+        timeout_ms=0,
     ):
         head = self.books.heads[v, s]
         head.cand_side, head.cand_score, head.cand_score_max = side, score, score_max
@@ -65,7 +77,9 @@ class Room:
         books = self.books
         position = books.positions[v, s]
         position.leverage = leverage
-        ledger.settle(books.account[0], position, books.instruments[s], 1 if lots > 0 else -1, price, abs(lots), 0, 0, 1)
+        ledger.settle(
+            books.account[0], position, books.instruments[s], 1 if lots > 0 else -1, price, abs(lots), 0, 0, 1
+        )
         if stop:
             put_trigger(books.slots[v, s, SLOT_STOP], STOP, -1 if lots > 0 else 1, stop, abs(lots), 0)
         return self
@@ -79,7 +93,13 @@ class Room:
     def judge(self, now_ms=START_MS):
         books = self.books
         self.approved = gate.judge_step(
-            books.account[0], books.sleeves, books.instruments, books.positions, books.slots, books.heads, now_ms
+            books.account[0],
+            books.sleeves,
+            books.instruments,
+            books.positions,
+            books.slots,
+            books.heads,
+            now_ms,
         )
         return self
 
@@ -154,8 +174,16 @@ VERDICTS = [
     ("INSUFFICIENT_BALANCE", lambda: Room(cash=100).hold(25_000, s=1), {"notional": 260}),
     ("APPROVED", lambda: Room(cash=100).hold(25_000, s=1), {"notional": 240}),
     ("INSUFFICIENT_BALANCE", lambda: Room(cash=100).pend(25_000, s=1), {"notional": 260}),
-    ("INSUFFICIENT_BALANCE", lambda: Room(cash=100).hold(25_000, 1040, s=1), {"notional": 240}),  # a loss of 10
-    ("INSUFFICIENT_BALANCE", lambda: Room(cash=100).hold(25_000, 960, s=1), {"notional": 300}),  # no credit for gains
+    (
+        "INSUFFICIENT_BALANCE",
+        lambda: Room(cash=100).hold(25_000, 1040, s=1),
+        {"notional": 240},
+    ),  # a loss of 10
+    (
+        "INSUFFICIENT_BALANCE",
+        lambda: Room(cash=100).hold(25_000, 960, s=1),
+        {"notional": 300},
+    ),  # no credit for gains
 ]
 
 
@@ -200,11 +228,30 @@ def test_the_first_rule_about_the_symbol_is_the_reason():
 
 # --- what an approval and a refusal write
 def test_an_approval_becomes_an_entry():
-    room = Room().candidate(side=SELL, score=70.0, score_max=100.0, leverage=7, stop_ppm=30_000, timeout_ms=99).judge()
-    head, position, entry = room.books.heads[0, 0], room.books.positions[0, 0], room.books.slots[0, 0, SLOT_ENTRY]
-    assert (room.verdict(), head.verdict, head.verdict_ms, head.verdict_side) == ("APPROVED", APPROVED, START_MS, SELL)
+    room = (
+        Room()
+        .candidate(side=SELL, score=70.0, score_max=100.0, leverage=7, stop_ppm=30_000, timeout_ms=99)
+        .judge()
+    )
+    head, position, entry = (
+        room.books.heads[0, 0],
+        room.books.positions[0, 0],
+        room.books.slots[0, 0, SLOT_ENTRY],
+    )
+    assert (room.verdict(), head.verdict, head.verdict_ms, head.verdict_side) == (
+        "APPROVED",
+        APPROVED,
+        START_MS,
+        SELL,
+    )
     assert (head.approved_ms, head.next_ms, head.lo, head.cand_side) == (START_MS, START_MS + 1, FAR, 0)
-    assert (entry.kind, entry.side, entry.lots, entry.reduce_only, entry.tag) == (MARKET, SELL, 10_000, 0, TAG_ENTRY)
+    assert (entry.kind, entry.side, entry.lots, entry.reduce_only, entry.tag) == (
+        MARKET,
+        SELL,
+        10_000,
+        0,
+        TAG_ENTRY,
+    )
     assert (position.leverage, position.entry_stop_ppm, position.entry_timeout_ms) == (7, 30_000, 99)
     assert (position.entry_score, position.entry_score_max) == (70.0, 100.0)
     assert room.approved == 1
@@ -272,7 +319,9 @@ def test_the_exposure_of_the_former_counts():
 
 def test_a_big_first_leaves_room_for_a_small_second():
     room = Room(exposure_max_e8=250 * MONEY)
-    room.candidate(0, notional=200, score=0.9).candidate(1, notional=100, score=0.8).candidate(2, notional=50, score=0.7)
+    room.candidate(0, notional=200, score=0.9).candidate(1, notional=100, score=0.8).candidate(
+        2, notional=50, score=0.7
+    )
     room.judge()
     assert [room.verdict(s) for s in range(3)] == ["APPROVED", "EXPOSURE_LIMIT", "APPROVED"]
 
@@ -334,7 +383,10 @@ def test_the_breaker_stops_entries_until_the_next_utc_day_and_never_an_exit():
 
 def test_candidates_of_one_step_enter_at_the_next_open():
     run = desk(symbols=2, last=PRICE, plan={1: 1}, params=script_params(notional_e8=10_000_000))
-    run.play("1000 1000 1000 1000\n1000 1010 1000 1010\n1011 1012 1010 1011", "1000 1000 1000 1000\n1000 1001 999 1000\n1001 1002 1000 1001")
+    run.play(
+        "1000 1000 1000 1000\n1000 1010 1000 1010\n1011 1012 1010 1011",
+        "1000 1000 1000 1000\n1000 1001 999 1000\n1001 1002 1000 1001",
+    )
     assert run.fills() == rows("2 +0s entry BUY 9 @ 1011 taker\n2 +0s s1 entry BUY 10 @ 1001 taker")
 
 

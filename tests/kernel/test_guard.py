@@ -7,6 +7,16 @@ import math
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from tests.kernel.actors import EXIT_NOW
+from tests.kernel.tables import (
+    START_MS,
+    bars_of,
+    desk,
+    guard_record,
+    instrument_records,
+    rows,
+    script_params,
+)
 
 from perpdesk.kernel import guard as rules
 from perpdesk.kernel.matching import DONE, FIRE, begin, step_path
@@ -14,7 +24,6 @@ from perpdesk.kernel.records import (
     BUY,
     FAR,
     MARKET,
-    MINUTE_MS,
     NONE,
     SELL,
     SLOT_ENTRY,
@@ -28,16 +37,6 @@ from perpdesk.kernel.records import (
     tag_name,
     walk_dt,
     zeros,
-)
-from tests.kernel.actors import EXIT_NOW
-from tests.kernel.tables import (
-    START_MS,
-    bars_of,
-    desk,
-    guard_record,
-    instrument_records,
-    rows,
-    script_params,
 )
 
 MINUTES = 60_000
@@ -216,13 +215,18 @@ def test_the_exchange_stop_rests_from_the_first_reaction(lots, stop, side):
 def test_an_entry_is_protected_on_the_path_right_after_its_fill():
     """Filled at the open, stopped in the same bar."""
     run = desk(
-        last=1000, plan={0: 1}, guard=guard_record(stop_ppm=40_000), params=script_params(notional_e8=10_000_000)
+        last=1000,
+        plan={0: 1},
+        guard=guard_record(stop_ppm=40_000),
+        params=script_params(notional_e8=10_000_000),
     )
     run.play("1000 1001 999 1000\n1000 1010 950 970")
     assert run.fills() == ["1 +0s entry BUY 10 @ 1000 taker", "1 +40s stop SELL 10 @ 960 taker"]
 
 
-@pytest.mark.parametrize(("lots", "bar", "price"), [(10, "1000 1040 999 1030", 1002), (-10, "1000 1001 960 970", 998)])
+@pytest.mark.parametrize(
+    ("lots", "bar", "price"), [(10, "1000 1040 999 1030", 1002), (-10, "1000 1001 960 970", 998)]
+)
 def test_the_ratchet_moves_the_stop_beyond_the_entry_once_armed(lots, bar, price):
     run = holding(lots, guard={**SCORE, "timed": (), "stop_ppm": 40_000, "ratchet_ppm": 1_500})
     assert run.slot(SLOT_STOP).price == (960 if lots > 0 else 1040)
@@ -311,7 +315,10 @@ def test_a_timed_stop_ends_with_its_window_at_a_step():
 
 def test_a_timeout_leaves_at_the_open_after_its_step():
     run = desk(
-        last=1000, plan={0: 1}, guard=guard_record(timeout_ms=5 * MINUTES), params=script_params(notional_e8=10_000_000)
+        last=1000,
+        plan={0: 1},
+        guard=guard_record(timeout_ms=5 * MINUTES),
+        params=script_params(notional_e8=10_000_000),
     )
     run.play("1000 1000 1000 1000\n" * 10)
     assert run.fills() == ["1 +0s entry BUY 10 @ 1000 taker", "6 +0s exit SELL 10 @ 1000 taker"]
@@ -355,7 +362,9 @@ def test_the_trail_follows_the_peak(table, exit_row):
 def test_the_trails_floor_bounds_its_trigger():
     run = holding(10, guard={**SCORE, "timed": (), "trailing_activation": 0.016})
     run.play("1000 1016 1000 1010\n1010 1011 990 1000")
-    assert run.fills() == ["1 +40s exit SELL 10 @ 1001 taker"]  # 0.15 % is 1001.5: the first price at or below
+    assert run.fills() == [
+        "1 +40s exit SELL 10 @ 1001 taker"
+    ]  # 0.15 % is 1001.5: the first price at or below
 
 
 def test_an_armed_trail_survives_a_rounded_average():
@@ -404,7 +413,11 @@ def test_an_exit_that_waits_for_volume_freezes_the_trail():
 
 
 # --- exits and entries do not work against each other
-ENTRY_HALF_DONE = {"plan": {0: 1}, "volume_share_ppm": 100_000, "params": script_params(notional_e8=20_000_000)}
+ENTRY_HALF_DONE = {
+    "plan": {0: 1},
+    "volume_share_ppm": 100_000,
+    "params": script_params(notional_e8=20_000_000),
+}
 
 
 def test_an_exit_cancels_the_rest_of_the_entry():
@@ -422,7 +435,9 @@ def test_a_software_exit_cancels_the_rest_of_the_entry():
 
 def test_a_strategys_exit_cancels_the_rest_of_the_entry():
     run = desk(last=1000, **{**ENTRY_HALF_DONE, "plan": {0: 1, 1: EXIT_NOW}})
-    run.play("1000 1000 1000 1000 0\n1000 1000 1000 1000 30\n1000 1000 1000 1000 200\n1000 1000 1000 1000 200")
+    run.play(
+        "1000 1000 1000 1000 0\n1000 1000 1000 1000 30\n1000 1000 1000 1000 200\n1000 1000 1000 1000 200"
+    )
     assert run.fills() == ["1 +0s entry BUY 3 @ 1000 taker", "2 +0s exit SELL 3 @ 1000 taker"]
     assert [tag_name(fill.tag) for fill in run.replay.all_fills()] == ["ENTRY", "SIGNAL"]
 
@@ -451,7 +466,13 @@ def test_a_reversal_gets_its_own_stop():
         run.play("990 991 989 990 200")  # the limit comes first, and there is volume for it alone
         assert run.fills() == ["1 +0s a SELL 20 @ 990 taker"]
         stop = run.slot(SLOT_STOP)
-        assert (run.position().lots, stop.kind, stop.side, stop.price, stop.lots) == (-10, STOP, BUY, 1009, 10)
+        assert (run.position().lots, stop.kind, stop.side, stop.price, stop.lots) == (
+            -10,
+            STOP,
+            BUY,
+            1009,
+            10,
+        )
 
 
 def test_a_reversal_forgets_the_exit_of_the_old_position():
@@ -466,7 +487,9 @@ def test_a_reversal_forgets_the_exit_of_the_old_position():
 
 
 def test_a_flat_position_wants_nothing_of_the_shared_slots():
-    run = holding(10, guard={**SCORE, "stop_ppm": 40_000, "trail_activation_ppm": 30_000, "trail_callback_ppm": 9_000})
+    run = holding(
+        10, guard={**SCORE, "stop_ppm": 40_000, "trail_activation_ppm": 30_000, "trail_callback_ppm": 9_000}
+    )
     run.play("1000 1001 900 950")
     assert run.position().lots == 0
     assert [run.slot(k).kind for k in (SLOT_ENTRY, SLOT_STOP, SLOT_EXIT, SLOT_TRAIL)] == [NONE] * 4

@@ -7,6 +7,8 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.kernel.balance import check_books, check_levels, check_liquidation_level
+from tests.kernel.tables import MONEY, START_MS, account_record, instrument_records, sleeve_records
 
 from perpdesk.kernel import ledger
 from perpdesk.kernel.records import (
@@ -23,8 +25,6 @@ from perpdesk.kernel.records import (
     zeros,
 )
 from perpdesk.kernel.replay import Books
-from tests.kernel.balance import check_books, check_levels, check_liquidation_level
-from tests.kernel.tables import MONEY, START_MS, account_record, instrument_records, sleeve_records
 
 # The snapshot of BTCUSDT: (cap, leverage, mmr ppm, cum), in e8.
 BTC = tuple(
@@ -87,7 +87,13 @@ class Bench:
 
     def liquidate(self, price, fee, v=0, s=0):
         realised = ledger.settle_liquidation(
-            self.account, self.position(v, s), self.books.instruments[s], price, fee, TAG_LIQUIDATION, START_MS
+            self.account,
+            self.position(v, s),
+            self.books.instruments[s],
+            price,
+            fee,
+            TAG_LIQUIDATION,
+            START_MS,
         )
         self.relevel(v, s)
         return realised
@@ -141,7 +147,8 @@ def test_a_third_of_an_odd_cost_loses_nothing():
 
 
 @pytest.mark.parametrize(
-    ("notional", "ppm", "fee"), [(1_000_000, 500, 500), (1000, 500, 1), (999, 500, 0), (3000, 500, 2), (0, 500, 0)]
+    ("notional", "ppm", "fee"),
+    [(1_000_000, 500, 500), (1000, 500, 1), (999, 500, 0), (3000, 500, 2), (0, 500, 0)],
 )
 def test_a_fee_is_rounded_half_away_from_zero(notional, ppm, fee):
     assert ledger.fee_e8(notional, ppm) == fee
@@ -149,7 +156,13 @@ def test_a_fee_is_rounded_half_away_from_zero(notional, ppm, fee):
 
 @pytest.mark.parametrize(
     ("side", "rate", "paid"),
-    [(BUY, 10_000, -1_000), (BUY, -10_000, 1_000), (SELL, 10_000, 1_000), (SELL, -10_000, -1_000), (BUY, 0, 0)],
+    [
+        (BUY, 10_000, -1_000),
+        (BUY, -10_000, 1_000),
+        (SELL, 10_000, 1_000),
+        (SELL, -10_000, -1_000),
+        (BUY, 0, 0),
+    ],
 )
 def test_longs_pay_a_positive_rate_shorts_receive_it(side, rate, paid):
     bench = Bench()
@@ -181,7 +194,14 @@ def test_funding_never_takes_more_than_the_isolated_margin():
 # --- brackets
 @pytest.mark.parametrize(
     ("notional", "maintenance"),
-    [(0, 0), (300_000, 1_200), (800_000, 3_700), (3_000_000, 18_000), (12_000_000, 108_000), (200_000_000, 4_518_000)],
+    [
+        (0, 0),
+        (300_000, 1_200),
+        (800_000, 3_700),
+        (3_000_000, 18_000),
+        (12_000_000, 108_000),
+        (200_000_000, 4_518_000),
+    ],
 )
 def test_maintenance_margin_of_the_published_brackets(notional, maintenance):
     instrument = instrument_records(brackets=BTC)[0]
@@ -245,7 +265,9 @@ price = st.integers(200, 50_000)
     st.integers(0, 100_000),
     st.integers(0, 50),
 )
-def test_the_liquidation_price_is_where_maintenance_eats_the_margin(side, held, entry, leverage, unit, mmr, cum):
+def test_the_liquidation_price_is_where_maintenance_eats_the_margin(
+    side, held, entry, leverage, unit, mmr, cum
+):
     cost = held * entry * unit
     instrument = instrument_records(unit_e8=unit, brackets=((10**17, 125, mmr, cum * cost // 1_000),))[0]
     position = zeros(1, position_dt)[0]
@@ -321,7 +343,12 @@ moves = st.one_of(
 )
 
 
-@given(st.lists(moves, max_size=30), st.sampled_from([ISOLATED, CROSS]), st.integers(1, 100), st.sampled_from([1, 1000]))
+@given(
+    st.lists(moves, max_size=30),
+    st.sampled_from([ISOLATED, CROSS]),
+    st.integers(1, 100),
+    st.sampled_from([1, 1000]),
+)
 @settings(max_examples=150)
 def test_the_books_balance_after_every_move(moves, mode, leverage, unit):
     bench = Bench(sleeves=2, symbols=2, leverage=leverage, mode=mode, unit_e8=unit, cash=1)
@@ -368,7 +395,15 @@ def test_the_books_balance_after_every_move(moves, mode, leverage, unit):
 # --- equity, drawdown, the day
 def test_drawdown_is_a_fraction_of_the_peak():
     account = account_record(100)[0]
-    for equity, drawdown in ((100, 0.0), (120, 0.0), (90, 0.25), (110, 0.25), (60, 0.5), (200, 0.5), (110, 0.5)):
+    for equity, drawdown in (
+        (100, 0.0),
+        (120, 0.0),
+        (90, 0.25),
+        (110, 0.25),
+        (60, 0.5),
+        (200, 0.5),
+        (110, 0.5),
+    ):
         ledger.mark_step(account, (equity - 100) * MONEY, START_MS)
         assert account.equity_e8 == equity * MONEY
         assert account.drawdown_max == pytest.approx(drawdown)

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import pytest
-
-from perpdesk.kernel.matching import slipped
-from perpdesk.kernel.records import BUY, FAR, LIMIT, MARKET, MINUTE_MS, NONE, SELL, SLOT_OWN, TAG_LADDER, zeros
 from tests.kernel.actors import LADDER
 from tests.kernel.tables import (
-    START_MS,
-    bars_of,
     desk,
     guard_record,
     instrument_records,
     rows,
     script_params,
     walk,
+)
+
+from perpdesk.kernel.matching import slipped
+from perpdesk.kernel.records import (
+    BUY,
+    FAR,
+    LIMIT,
+    MARKET,
+    NONE,
+    SELL,
+    SLOT_OWN,
+    TAG_LADDER,
+    zeros,
 )
 
 # name, bars, orders, options, fills
@@ -421,7 +429,9 @@ TABLES = [
 ]
 
 
-@pytest.mark.parametrize(("bars", "orders", "options", "fills"), [t[1:] for t in TABLES], ids=[t[0] for t in TABLES])
+@pytest.mark.parametrize(
+    ("bars", "orders", "options", "fills"), [t[1:] for t in TABLES], ids=[t[0] for t in TABLES]
+)
 def test_table(bars, orders, options, fills):
     assert walk(bars, orders, **options) == rows(fills)
 
@@ -485,7 +495,9 @@ LIQUIDATIONS = [
 
 
 @pytest.mark.parametrize(
-    ("bars", "held", "orders", "options", "fills"), [t[1:] for t in LIQUIDATIONS], ids=[t[0] for t in LIQUIDATIONS]
+    ("bars", "held", "orders", "options", "fills"),
+    [t[1:] for t in LIQUIDATIONS],
+    ids=[t[0] for t in LIQUIDATIONS],
 )
 def test_liquidation_table(bars, held, orders, options, fills):
     for skip in (True, False):
@@ -504,7 +516,13 @@ GUARDED = [
         {"slippage_ppm": 1_000},
         "0 +40s exit SELL 10 @ 969 taker",
     ),
-    ("across a jump it acts at the open", "940 950 930 945", {"fixed_stop": -0.03}, {}, "0 +0s exit SELL 10 @ 940 taker"),
+    (
+        "across a jump it acts at the open",
+        "940 950 930 945",
+        {"fixed_stop": -0.03},
+        {},
+        "0 +0s exit SELL 10 @ 940 taker",
+    ),
     (
         "a resting stop at the same price comes first",
         "1000 1001 950 960",
@@ -623,6 +641,16 @@ LADDERS = [
 def test_fills_re_enter(bars, fills):
     assert ladder(bars).fills() == rows(fills)
     assert ladder(bars, skip=False).fills() == rows(fills)
+
+
+def test_nobody_acts_inside_a_jump():
+    """Bought at 1000 in a jump from 1010 to 985: at the old price the take-profit of 0.5 % would leave, but
+    nobody can be there any more. It is asked at the open, and 985 is no profit."""
+    for skip in (True, False):
+        run = desk(last=1010, guard=guard_record(fixed_tp=0.005), skip=skip)
+        run.want("LIMIT BUY 10 @ 1000")
+        run.play("985 990 984 988\n988 1010 987 1000")
+        assert run.fills() == rows("0 +0s a BUY 10 @ 1000 maker\n1 +40s exit SELL 10 @ 1005 taker")
 
 
 def test_inventory_of_a_level_is_a_function_of_its_slot():

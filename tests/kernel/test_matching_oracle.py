@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from perpdesk.kernel.records import SLOT_OWN
 from tests.kernel.oracle import Oracle, Order
 from tests.kernel.tables import desk, instrument_records, place
+
+from perpdesk.kernel.records import SLOT_OWN
 
 sides = st.sampled_from([1, -1])
 prices = st.integers(960, 1040)

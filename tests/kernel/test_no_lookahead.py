@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-
-from perpdesk.kernel.records import ABSENT_MS, MINUTE_MS, SLOT_OWN, zeros
-from perpdesk.kernel.strategy import no_shared_dt
 from tests.kernel.actors import CROWD, LADDER, PEEK
 from tests.kernel.markets import random_bars
 from tests.kernel.tables import MONEY, START_MS, bars_of, desk
 from tests.kernel.test_replay import dice_desk
+
+from perpdesk.kernel.records import ABSENT_MS, MINUTE_MS, SLOT_OWN, zeros
+from perpdesk.kernel.strategy import no_shared_dt
 
 MINUTES = 60
 
@@ -76,20 +76,23 @@ def test_later_rows_change_nothing(make_run, seed, cut):
     check_cut(make_run, random_bars(seed, MINUTES, 2), cut)
 
 
+def check_cuts(make_run, bars):
+    for cut in range(10, MINUTES, 5):
+        check_cut(make_run, bars, cut)
+
+
 @pytest.mark.parametrize("ahead", [1, 5])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_strategy_that_peeks_is_caught(seed, ahead):
     bars = random_bars(seed, MINUTES, 1, absent=0.0)
     with pytest.raises(AssertionError):
-        for cut in range(10, MINUTES, 5):
-            check_cut(lambda given_bars: peek(given_bars, ahead), bars, cut)
+        check_cuts(lambda given_bars: peek(given_bars, ahead), bars)
 
 
 def test_the_same_strategy_without_peeking_passes():
     """Otherwise the check above could be red for another reason."""
     bars = random_bars(1, MINUTES, 1, absent=0.0)
-    for cut in range(10, MINUTES, 5):
-        check_cut(lambda given_bars: peek(given_bars, 0), bars, cut)
+    check_cuts(lambda given_bars: peek(given_bars, 0), bars)
 
 
 # --- inside the bar
@@ -106,7 +109,9 @@ def later(bars, t, s, further, close):
 
 
 @pytest.mark.parametrize("make_run", [dice, ladder, crowd])
-@given(st.integers(0, 10**6), st.integers(1, 39), st.integers(0, 1), st.integers(0, 200), st.integers(0, 10**6))
+@given(
+    st.integers(0, 10**6), st.integers(1, 39), st.integers(0, 1), st.integers(0, 200), st.integers(0, 10**6)
+)
 @settings(max_examples=25)
 def test_the_end_of_a_bar_is_not_known_before_it(make_run, seed, t, s, further, close):
     bars = random_bars(seed, t + 1, 2, absent=0.0)
@@ -117,7 +122,9 @@ def test_the_end_of_a_bar_is_not_known_before_it(make_run, seed, t, s, further, 
         run = make_run(version)
         run.replay.feed(version, START_MS)
         fills = run.replay.all_fills()
-        runs.append(fills[(fills["symbol"] == s) & (fills["ms"] <= START_MS + t * MINUTE_MS + 20_000)].tobytes())
+        runs.append(
+            fills[(fills["symbol"] == s) & (fills["ms"] <= START_MS + t * MINUTE_MS + 20_000)].tobytes()
+        )
     assert runs[0] == runs[1]
 
 

@@ -6,6 +6,18 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.kernel.actors import DICE, LADDER
+from tests.kernel.balance import check_books, check_levels
+from tests.kernel.markets import random_bars, random_funding
+from tests.kernel.tables import (
+    START_MS,
+    as_bytes,
+    bars_of,
+    desk,
+    guard_record,
+    instrument_records,
+    script_params,
+)
 
 from perpdesk.kernel import replay
 from perpdesk.kernel.records import (
@@ -22,10 +34,6 @@ from perpdesk.kernel.records import (
     zeros,
 )
 from perpdesk.kernel.replay import fills_hash
-from tests.kernel.actors import DICE, LADDER
-from tests.kernel.balance import check_books, check_levels
-from tests.kernel.markets import random_bars, random_funding
-from tests.kernel.tables import START_MS, as_bytes, bars_of, desk, guard_record, instrument_records, script_params
 
 GUARDS = {
     "none": {},
@@ -51,7 +59,9 @@ GUARDS = {
 BRACKETS = ((5 * 10**8, 100, 5_000, 0), (2 * 10**9, 50, 10_000, 2_500_000), (10**17, 20, 25_000, 32_500_000))
 
 
-def dice_desk(seed, *, skip=True, guard="both", mode=ISOLATED, free=1, leverage=20, symbols=2, minutes=60, **account):
+def dice_desk(
+    seed, *, skip=True, guard="both", mode=ISOLATED, free=1, leverage=20, symbols=2, minutes=60, **account
+):
     params = zeros(1, DICE.params_dt)
     for name, value in {
         "activity": 60, "lots_max": 30, "leverage": leverage, "stop_ppm": 20_000, "free": free,
@@ -178,7 +188,17 @@ def test_the_random_runs_meet_everything():
         for s in (0, 1):
             held = fills[fills["symbol"] == s]["held_lots"]
             flips += int((held[:-1] * held[1:] < 0).sum())
-    wanted = {"ENTRY", "EXCHANGE_STOP", "TRAILING", "FIXED_STOP", "FAST_4M", "FIXED_TP", "TIMEOUT", "SIGNAL", "LADDER"}
+    wanted = {
+        "ENTRY",
+        "EXCHANGE_STOP",
+        "TRAILING",
+        "FIXED_STOP",
+        "FAST_4M",
+        "FIXED_TP",
+        "TIMEOUT",
+        "SIGNAL",
+        "LADDER",
+    }
     assert wanted | {"LIQUIDATION"} <= tags
     assert slots == set(range(10))
     assert sides == {1, -1}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+from perpdesk.market import cache, storing
 
 START_MS = 1_746_372_600_000  # 2025-05-04 15:30 UTC
 MINUTE_MS = 60_000
@@ -21,10 +23,25 @@ HEADER = (
 
 
 @pytest.fixture(autouse=True)
-def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "cache"
     monkeypatch.setenv("PERPDESK_CACHE_DIR", str(folder))
-    return folder / "bars"
+    yield folder / "bars"
+    storing.wait()
+
+
+@pytest.fixture
+def parses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files that were really parsed, in order."""
+    seen: list[str] = []
+    convert = cache.convert
+
+    def counted(source, scales):  # type: ignore[no-untyped-def]  # passes on what it gets
+        seen.append(source.path.name)
+        return convert(source, scales)
+
+    monkeypatch.setattr(cache, "convert", counted)
+    return seen
 
 
 def bar(

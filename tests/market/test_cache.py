@@ -4,35 +4,22 @@ from __future__ import annotations
 
 import os
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.market.conftest import bar, minutes, write_parquet, write_zip
+from tests.market.conftest import bar, minutes, write_csv, write_parquet, write_zip
 
 from perpdesk.domain.errors import DataError, InputError
 from perpdesk.kernel.records import bar_dt
-from perpdesk.market import cache
+from perpdesk.market import cache, storing
 from perpdesk.market.bars import Scale
 from perpdesk.market.cache import stored_bars
 from perpdesk.market.sources import find
 from perpdesk.market.tape import read_tape, stream_tape
 
 LONG_AGO_NS = 1_600_000_000_000_000_000
-
-
-@pytest.fixture
-def parses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The files that were really parsed, in order."""
-    seen: list[str] = []
-    convert = cache.convert
-
-    def counted(source, scales):  # type: ignore[no-untyped-def]  # passes on what it gets
-        seen.append(source.path.name)
-        return convert(source, scales)
-
-    monkeypatch.setattr(cache, "convert", counted)
-    return seen
 
 
 def test_second_read_maps_the_entry(tmp_path: Path, parses: list[str], cache_folder: Path) -> None:
@@ -55,8 +42,6 @@ def test_one_whole_table_is_used_in_place_and_writing_to_it_stays_private(tmp_pa
 
 def test_changed_content_is_parsed_again(tmp_path: Path, parses: list[str]) -> None:
     path = tmp_path / "AUSDT-1m-2025-05.csv"
-    from tests.market.conftest import write_csv
-
     write_csv(path, [bar(0, 100.0), bar(1, 100.0)])
     before = os.stat(path)
     assert read_tape([path]).bars.open[1, 0] == 1000
@@ -71,6 +56,7 @@ def test_changed_content_is_parsed_again(tmp_path: Path, parses: list[str]) -> N
 def test_an_old_file_is_not_hashed_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_parquet(tmp_path / "AUSDT.parquet", minutes(5))
     read_tape([path])
+    storing.wait()
     hashed: list[object] = []
     digest = cache.hashlib.file_digest
     monkeypatch.setattr(
@@ -114,12 +100,36 @@ def test_a_zip_is_cached_too(tmp_path: Path, parses: list[str]) -> None:
     assert len(parses) == 1
 
 
+def test_a_copy_elsewhere_is_known(tmp_path: Path, parses: list[str]) -> None:
+    path = write_parquet(tmp_path / "a" / "AUSDT.parquet", minutes(20))
+    want = read_tape([path]).bars
+    copy = tmp_path / "b" / "AUSDT.parquet"
+    copy.parent.mkdir()
+    copy.write_bytes(path.read_bytes())
+    assert np.array_equal(read_tape([copy]).bars, want)
+    assert len(parses) == 1
+
+
+def test_the_whole_content_counts_not_its_size_and_end(tmp_path: Path, parses: list[str]) -> None:
+    tapes = []
+    for opened in (100.0, 100.1):
+        path = tmp_path / str(opened) / "AUSDT.csv"
+        path.parent.mkdir()
+        write_csv(path, [bar(0, opened, high=200.0), *minutes(400, first=1)])
+        tapes.append(read_tape([path]))
+    ends = [one.read_bytes()[-cache._TAIL_BYTES :] for one in sorted(tmp_path.rglob("AUSDT.csv"))]
+    assert ends[0] == ends[1]
+    assert [int(tape.bars.open[0, 0]) for tape in tapes] == [1000, 1001]
+    assert len(parses) == 2
+
+
 @pytest.mark.parametrize("harm", ["short", "facts", "zeros", "gone"])
 def test_a_broken_entry_is_made_again(
     tmp_path: Path, cache_folder: Path, parses: list[str], harm: str
 ) -> None:
     path = write_parquet(tmp_path / "AUSDT.parquet", minutes(20))
     want = np.array(read_tape([path]).bars)
+    storing.wait()
     (bars,) = cache_folder.rglob("bars.bin")
     if harm == "short":
         bars.write_bytes(bars.read_bytes()[:-8])
@@ -138,6 +148,7 @@ def test_a_refused_file_leaves_nothing_behind(tmp_path: Path, cache_folder: Path
     path = write_parquet(tmp_path / "AUSDT.parquet", [*minutes(5), bar(5, low=-1.0)])
     with pytest.raises(DataError):
         read_tape([path])
+    storing.wait()
     assert not list(cache_folder.rglob("bars.bin"))
     assert not list(cache_folder.rglob("new-*"))
 
@@ -147,14 +158,18 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
 ) -> None:
     path = write_parquet(tmp_path / "AUSDT.parquet", minutes(5))
     convert = cache.convert
+    longer = count(6)
 
     def meddling(source, scales):  # type: ignore[no-untyped-def]  # passes on what it gets
         yield from convert(source, scales)
-        write_parquet(path, minutes(6))
+        write_parquet(path, minutes(next(longer)))
 
     monkeypatch.setattr(cache, "convert", meddling)
     with pytest.raises(DataError, match="changed while it was read"):
         read_tape([path])
+    with pytest.raises(DataError, match="changed while it was read"):
+        stream_tape([path])
+    storing.wait()
     assert not list(cache_folder.rglob("bars.bin"))
 
 

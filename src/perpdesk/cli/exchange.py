@@ -18,6 +18,7 @@ from perpdesk.cli.options import (
     BracketsOption,
     DataOption,
     FromOption,
+    FundingOption,
     InstrumentsOption,
     SymbolsOption,
     ToOption,
@@ -29,8 +30,11 @@ from perpdesk.domain.instrument import Instrument
 from perpdesk.exchange.core.world import Rules
 from perpdesk.exchange.faults import Plan, read_plan
 from perpdesk.exchange.server import ServeOptions, serve
+from perpdesk.exchange.server.details import candle_details
+from perpdesk.exchange.server.details import open_interest as read_open_interest
 from perpdesk.exchange.server.options import DEFAULT_PRICES
 from perpdesk.kernel.records import MINUTE_MS
+from perpdesk.market import funding as funding_files
 from perpdesk.market.instruments import bundled, read_brackets, read_instruments
 from perpdesk.market.synthetic import synthetic_tape
 from perpdesk.market.tape import Tape, read_tape
@@ -69,6 +73,10 @@ def exchange_command(
     balance: Annotated[str, typer.Option("--balance", help="USDT of every account.")] = "10000",
     seed: Annotated[int, typer.Option("--seed", help="Of the order book, invented markets and faults.")] = 7,
     faults: Annotated[Path | None, typer.Option("--faults", help="JSON file with a fault plan.")] = None,
+    funding: FundingOption = None,
+    open_interest: Annotated[
+        list[Path] | None, typer.Option("--oi", help="Open interest rows to serve; repeatable.")
+    ] = None,
     control: Annotated[bool, typer.Option("--control", help="Open POST /control to this machine.")] = False,
     signature_mode: Annotated[str, typer.Option("--signature-mode", help="lenient or strict.")] = "lenient",
     ws_legacy: Annotated[str, typer.Option("--ws-legacy", help="public_only or full.")] = "public_only",
@@ -93,6 +101,7 @@ def exchange_command(
     if tape is not None and prices:
         raise InputError("cannot be combined with --data or --synthetic", field="--price")
     pace = _speed(speed)
+    universe = tape.universe.symbols if tape is not None else tuple(_prices(prices) or DEFAULT_PRICES)
     for value, choices, name in (
         (signature_mode, ("lenient", "strict"), "--signature-mode"),
         (ws_legacy, ("public_only", "full"), "--ws-legacy"),
@@ -125,6 +134,9 @@ def exchange_command(
         recv_window_mode="skip" if skips else "check",
         ws_legacy="full" if ws_legacy == "full" else "public_only",
         control=control or lockstep,
+        candle_details=candle_details(data, universe) if data else {},
+        open_interest=read_open_interest(open_interest, universe) if open_interest else {},
+        funding=funding_files.read(funding, tape.universe) if funding and tape is not None else None,
         faults=read_plan(faults, seed) if faults is not None else Plan(seed),
     )
     asyncio.run(_serve(options))

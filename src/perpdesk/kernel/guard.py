@@ -139,17 +139,22 @@ def protect(guard, instrument, position, slots, head, last, now_ms, in_path):
     for k in (SLOT_STOP, SLOT_EXIT, SLOT_TRAIL):
         if slots[k].side == side:
             slots[k].kind = NONE  # an order turned the position: this one belonged to the old side
-    average = position.cost_e8 / (held * instrument.unit_e8)
     age_ms = max(0, now_ms - position.opened_ms)
     timeout_ms = position.entry_timeout_ms if position.entry_timeout_ms > 0 else guard.timeout_ms
-    move = move_of(side, last, average)
     leave = slots[SLOT_EXIT]
     leaving = leave.kind == MARKET  # nobody watches peaks any more: what protects stays as it is
-    if not leaving and guard.trailing_activation > 0.0 and move >= guard.trailing_activation:
-        position.armed = 1
-    if not leaving and position.armed and (last - position.best) * side > 0:
-        position.best = last  # below the activation the best price decides nothing
-    peak = max(move_of(side, position.best, average), move) if position.armed else move
+    watches = _has_levels(guard)
+    average = 0.0
+    move = 0.0
+    peak = 0.0
+    if watches and not leaving:
+        average = position.cost_e8 / (held * instrument.unit_e8)
+        move = move_of(side, last, average)
+        if guard.trailing_activation > 0.0 and move >= guard.trailing_activation:
+            position.armed = 1
+        if position.armed and (last - position.best) * side > 0:
+            position.best = last  # below the activation the best price decides nothing
+        peak = max(move_of(side, position.best, average), move) if position.armed else move
 
     if position.priced_cost_e8 != position.cost_e8:
         position.priced_cost_e8 = position.cost_e8
@@ -168,11 +173,28 @@ def protect(guard, instrument, position, slots, head, last, now_ms, in_path):
     if leaving:
         put_market(leave, -side, held, 1, leave.tag)
         return
-    tag = judge(guard, move, peak, age_ms, timeout_ms, position.armed)
+    if timeout_ms > 0:
+        head.next_ms = min(head.next_ms, position.opened_ms + timeout_ms)
+    if watches:
+        tag = judge(guard, move, peak, age_ms, timeout_ms, position.armed)
+    else:
+        tag = TAG_TIMEOUT if timeout_ms > 0 and age_ms >= timeout_ms else TAG_NONE
     if tag != TAG_NONE:
         put_market(leave, -side, held, 1, tag)
         return
-    _watch(guard, position, head, side, average, peak, age_ms, timeout_ms)
+    if watches:
+        _watch(guard, position, head, side, average, peak, age_ms)
+
+
+@njit(cache=True)
+def _has_levels(guard):
+    """Does any rule stand on the mark price in front of the resting orders?"""
+    if guard.fixed_stop < 0.0 or guard.trailing_activation > 0.0 or guard.fixed_tp > 0.0:
+        return True
+    for i in range(TIMED_MAX):  # noqa: SIM110 (numba compiles no generators)
+        if guard.timed_within_ms[i] > 0:
+            return True
+    return False
 
 
 @njit(cache=True)
@@ -183,7 +205,7 @@ def add_nothing_on_the_way_out(slots):
 
 
 @njit(cache=True)
-def _watch(guard, position, head, side, average, peak, age_ms, timeout_ms):
+def _watch(guard, position, head, side, average, peak, age_ms):
     """Every 'no' names when it could become 'yes': a level, a peak, a time."""
     level = stop_level(guard, age_ms)
     arms = guard.trailing_activation > 0.0
@@ -205,8 +227,6 @@ def _watch(guard, position, head, side, average, peak, age_ms, timeout_ms):
         head.fire_hi = min(head.fire_hi, lower)
         head.fire_lo = max(head.fire_lo, upper)
         head.peak_lo = max(head.peak_lo, higher)
-    if timeout_ms > 0:
-        head.next_ms = min(head.next_ms, position.opened_ms + timeout_ms)
     for i in range(TIMED_MAX):
         if guard.timed_within_ms[i] > 0 and age_ms <= guard.timed_within_ms[i]:
             head.next_ms = min(head.next_ms, position.opened_ms + guard.timed_within_ms[i] + 1)

@@ -158,10 +158,9 @@ def _store_later(
 ) -> None:
     """Store what was converted, unless the file is no longer the one that was."""
     try:
-        if _directory_entry(source) == before:
-            entry = root / _shelf_name(source) / _entry_name(source, scales, root)
-            if _load(source, entry) is None:
-                _store(source, tables, entry, before)
+        entry = root / _shelf_name(source) / _entry_name(source, scales, root)
+        if _load(source, entry) is None:
+            _store(source, tables, entry, before)
     except DataError:
         return  # the file cannot be read any more: nobody will ask for its entry
 

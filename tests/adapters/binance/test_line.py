@@ -9,8 +9,10 @@ from contextlib import asynccontextmanager
 from tests.adapters.binance.scripted import START, FakeNet, pass_time, settle
 
 from perpdesk.adapters.binance.errors import ExchangeUnreachable
-from perpdesk.adapters.binance.line import LIFE_MS, OVERLAP_MS, Line
+from perpdesk.adapters.binance.line import OVERLAP_MS, Line
 from perpdesk.adapters.clocks import VirtualClock
+
+LIFE_MS = 600_000
 
 
 class Heard:
@@ -44,6 +46,7 @@ async def running(
         on_gap=heard.gaps.append,
         stale_ms=20_000,
         ping_ms=5_000,
+        life_ms=LIFE_MS,
         only_messages_count=only_messages_count,
     )
     task = asyncio.create_task(line.run())
@@ -116,7 +119,17 @@ async def test_back_off_doubles_and_starts_again_after_success() -> None:
         assert len(net.sockets) == 2
 
 
-async def test_a_line_is_renewed_before_the_day_ends_and_both_sockets_deliver() -> None:
+async def test_sockets_that_are_closed_as_soon_as_they_open_are_not_a_storm() -> None:
+    net, clock = FakeNet(), VirtualClock(START)
+    async with running(net, clock):
+        for _ in range(600):
+            if not net.last.is_closed:
+                net.last.say(None)
+            await pass_time(clock, 100, step_ms=100)
+        assert 5 <= len(net.sockets) <= 12  # a minute of it
+
+
+async def test_a_line_is_renewed_before_its_life_ends_and_both_sockets_deliver() -> None:
     net, clock = FakeNet(), VirtualClock(START)
     async with running(net, clock) as (line, heard):
         await pass_time(clock, LIFE_MS, step_ms=5_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.adapters.binance.scripted import until
 from tests.contract.binance_desk import BinanceDesk, binance_desk
 from tests.contract.venue_suite import START, order, trades
 
@@ -11,9 +12,10 @@ from perpdesk.adapters.binance.endpoints import Endpoint
 from perpdesk.adapters.binance.limits import Cost, Lane
 from perpdesk.adapters.binance.rest import Rest
 from perpdesk.adapters.binance.standing import Standing
+from perpdesk.adapters.clocks import VirtualClock
 from perpdesk.domain.errors import ConfigError
 from perpdesk.exchange.server import RunningServer
-from perpdesk.kernel.records import BUY, FAR, LIMIT, MARKET, SELL, STOP
+from perpdesk.kernel.records import BUY, FAR, LIMIT, MARKET, MINUTE_MS, SELL, STOP
 from perpdesk.ports import (
     ExternalTraded,
     ForcedClose,
@@ -224,6 +226,27 @@ async def test_marks_wake_the_engine_at_its_levels_once() -> None:
         desk.server.tick("BTCUSDT", "49850", walk=True)
         await desk.until(lambda: desk.levels)
         assert desk.levels[0].price <= START - 1_000
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+async def test_minutes_come_in_order_also_when_the_streams_are_silent(deaf: bool) -> None:
+    first_ms = 1_763_640_000_000
+    clock = VirtualClock(first_ms + 10_000)
+    async with binance_desk(clock=clock) as desk:
+        desk.wire.is_deaf = deaf
+        prices = iter(range(50_000, 60_000, 10))
+
+        async def seconds_pass() -> None:
+            clock.advance_to(clock.now_ms() + 500)
+            desk.server.tick("BTCUSDT", str(next(prices)))
+
+        await until(lambda: len(desk.steps) >= 3, seconds_pass)
+        assert [step.now_ms for step in desk.steps[:3]] == [first_ms + i * MINUTE_MS for i in (1, 2, 3)]
+        bars = [step.bars[0] for step in desk.steps[:3]]
+        assert [int(bar["open_ms"]) for bar in bars] == [first_ms + i * MINUTE_MS for i in range(3)]
+        assert all(bar["low"] <= bar["open"] < bar["close"] <= bar["high"] for bar in bars)
+        assert desk.venue.minutes is not None
+        assert desk.venue.minutes.missing == 0
 
 
 async def test_an_order_that_was_never_sent_is_proven_absent_after_its_fence() -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tests.exchange.server.traffic import PRICES, check_books, new_world
 
 from perpdesk.exchange.core import conditional, entry, market
 from perpdesk.exchange.core import settings as configure
 from perpdesk.exchange.core.refusals import Refusal
-from tests.exchange.server.traffic import PRICES, check_books, new_world
 
 SYMBOLS = st.sampled_from(sorted(PRICES))
 ACCOUNTS = st.integers(0, 2)
@@ -62,12 +62,16 @@ class Exchange(RuleBasedStateMachine):
         }
         if reducing:
             params["reduceOnly"] = "true"
-        entry.place(self.world, self.world.accounts[account], self._sided(account, params, long), self.world.now_ms)
+        entry.place(
+            self.world, self.world.accounts[account], self._sided(account, params, long), self.world.now_ms
+        )
 
     @rule(account=ACCOUNTS, symbol=SYMBOLS, side=SIDES, size=SIZES, long=st.booleans())
     def place_market(self, account, symbol, side, size, long) -> None:
         params = {"symbol": symbol, "side": side, "type": "MARKET", "quantity": self._qty(symbol, size)}
-        entry.place(self.world, self.world.accounts[account], self._sided(account, params, long), self.world.now_ms)
+        entry.place(
+            self.world, self.world.accounts[account], self._sided(account, params, long), self.world.now_ms
+        )
 
     @rule(
         account=ACCOUNTS,
@@ -132,13 +136,19 @@ class Exchange(RuleBasedStateMachine):
     @rule(account=ACCOUNTS, symbol=SYMBOLS, leverage=st.sampled_from(["1", "5", "20", "50", "100"]))
     def lever(self, account, symbol, leverage) -> None:
         configure.set_leverage(
-            self.world, self.world.accounts[account], {"symbol": symbol, "leverage": leverage}, self.world.now_ms
+            self.world,
+            self.world.accounts[account],
+            {"symbol": symbol, "leverage": leverage},
+            self.world.now_ms,
         )
 
     @rule(account=ACCOUNTS, symbol=SYMBOLS, kind=st.sampled_from(["ISOLATED", "CROSSED"]))
     def isolate(self, account, symbol, kind) -> None:
         configure.set_margin_type(
-            self.world, self.world.accounts[account], {"symbol": symbol, "marginType": kind}, self.world.now_ms
+            self.world,
+            self.world.accounts[account],
+            {"symbol": symbol, "marginType": kind},
+            self.world.now_ms,
         )
 
     @rule(account=ACCOUNTS, hedge=st.booleans())
@@ -146,7 +156,12 @@ class Exchange(RuleBasedStateMachine):
         params = {"dualSidePosition": "true" if hedge else "false"}
         configure.set_hedge(self.world, self.world.accounts[account], params, self.world.now_ms)
 
-    @rule(account=ACCOUNTS, symbol=SYMBOLS, amount=st.sampled_from(["1", "50"]), kind=st.sampled_from(["1", "2"]))
+    @rule(
+        account=ACCOUNTS,
+        symbol=SYMBOLS,
+        amount=st.sampled_from(["1", "50"]),
+        kind=st.sampled_from(["1", "2"]),
+    )
     def shift_margin(self, account, symbol, amount, kind) -> None:
         params = self._sided(account, {"symbol": symbol, "amount": amount, "type": kind}, True)
         configure.move_margin(self.world, self.world.accounts[account], params, self.world.now_ms)

@@ -19,6 +19,8 @@ from perpdesk.ports import Clock
 
 LOG = logging.getLogger(__name__)
 BACKOFF_MIN_MS, BACKOFF_MAX_MS = 250, 30_000
+# A socket that lived so long was a good one: after its end the next try is at once.
+STEADY_MS = 10_000
 # Binance ends a connection after 24 h; we leave before it does.
 LIFE_MS = 23 * 3_600_000
 OVERLAP_MS = 3_000
@@ -88,6 +90,7 @@ class Line:
     async def run(self) -> None:
         """Keep the stream until cancelled."""
         delay_ms = BACKOFF_MIN_MS
+        short_lives = 0
         link: Link | None = None
         try:
             while True:
@@ -107,8 +110,13 @@ class Line:
                 last_seen_ms, self.state.seen_ms = self.state.seen_ms, self._clock.now_ms()
                 self._on_gap(last_seen_ms)
                 if not await self._hold(link):
+                    lived_ms = self._clock.now_ms() - link.opened_ms
                     await self._retire(link)
                     link = None
+                    short_lives = short_lives + 1 if lived_ms < STEADY_MS else 0
+                    if short_lives > 1:  # opened and closed again and again: do not storm the exchange
+                        wait_ms = min(BACKOFF_MIN_MS << min(short_lives - 2, 10), BACKOFF_MAX_MS)
+                        await self._clock.sleep_until(self._clock.now_ms() + wait_ms)
         finally:
             self.state.is_open = False
             leaving = list(self._retiring)

@@ -11,6 +11,7 @@ accounting  account, position, settings, history endpoints
 public      market data endpoints
 candles     klines from minutes: recorded ones exactly, grown ones from trades
 catalogue   exchangeInfo
+details     kline columns and open interest from files
 listen      listen keys
 sockets     WebSocket connections and their subscriptions
 publish     market streams

@@ -13,6 +13,7 @@ import numpy as np
 
 from perpdesk.exchange.core.contracts import Contract
 from perpdesk.exchange.core.numbers import money
+from perpdesk.exchange.server.details import CandleDetails
 from perpdesk.kernel.records import MINUTE_MS
 from perpdesk.market.tape import Tape
 
@@ -60,8 +61,9 @@ def end_of(interval: str, start_ms: int) -> int:
 class Candles:
     """One contract's minutes."""
 
-    def __init__(self, contract: Contract, tape: Tape | None) -> None:
+    def __init__(self, contract: Contract, tape: Tape | None, details: CandleDetails | None = None) -> None:
         self.contract = contract
+        self._details = details
         self._tape = tape
         self._bars: Any = None if tape is None else tape.bars[:, contract.index]
         self.closed_steps = 0
@@ -141,7 +143,9 @@ class Candles:
                 bars = bars[np.asarray(bars["open_ms"]) >= 0]
                 unit = self.contract.unit_e8
                 for open_ms, opening, top, bottom, close, lots in bars.tolist():
-                    found.append((open_ms, opening, top, bottom, close, lots, close * lots * unit, 0, 0, 0))
+                    more = None if self._details is None else self._details.at(self.contract, open_ms)
+                    rest = (close * lots * unit, 0, 0, 0) if more is None else more
+                    found.append((open_ms, opening, top, bottom, close, lots, *rest))
         found += [tuple(row) for row in self.grown if first_ms <= row[0] < stop_ms]
         return found
 

@@ -10,6 +10,8 @@ from typing import Literal
 from perpdesk.domain.instrument import Instrument
 from perpdesk.exchange.core.world import Rules
 from perpdesk.exchange.faults import Plan
+from perpdesk.exchange.server.details import CandleDetails, OpenInterest
+from perpdesk.market.bars import Records
 from perpdesk.market.tape import Tape
 from perpdesk.ports import Clock
 
@@ -53,4 +55,7 @@ class ServeOptions:
     pulse_ms: int = 100
     control: bool = False
     faults: Plan | None = None
+    candle_details: Mapping[str, CandleDetails] = field(default_factory=dict)
+    open_interest: Mapping[str, OpenInterest] = field(default_factory=dict)
+    funding: Records | None = None
     public_keys: Sequence[tuple[str, bytes]] = ()

@@ -334,6 +334,12 @@ def open_interest(call: Call) -> Answer:
     contract = call.contract()
     if isinstance(contract, Refusal):
         return contract
+    recorded = call.server.options.open_interest.get(contract.symbol)
+    if recorded is not None:
+        row = recorded.at(call.now_ms)
+        if row is None:
+            return Refusal(-1112, "No orders on book for symbol.")
+        return {"symbol": contract.symbol, "openInterest": row[1], "time": row[0]}
     held = sum(
         max(0, position.lots) for account in call.world.accounts for position in account.held(contract.index)
     )
@@ -364,6 +370,35 @@ def _no_rows(*mandatory: str) -> Callable[[Call], Answer]:
         return []
 
     return answer
+
+
+def interest_history(call: Call) -> Answer:
+    """GET openInterestHist: recorded rows on the period's grid, newest 30 days, gaps omitted."""
+    empty = _NO_INTEREST(call)
+    recorded = call.server.options.open_interest.get(call.params.get("symbol", "").upper())
+    if isinstance(empty, Refusal) or recorded is None:
+        return empty
+    limit = history.limit_of(call.params, 30, 500)
+    if isinstance(limit, Refusal):
+        return limit
+    start, end = (integer(call.params.get(name, "")) for name in ("startTime", "endTime"))
+    oldest = call.now_ms - 30 * history.DAY_MS
+    first_ms = oldest if start is None else max(start, oldest)
+    last_ms = call.now_ms if end is None else min(end, call.now_ms)
+    rows = recorded.on_grid(candles.INTERVALS[call.params["period"]], first_ms, last_ms)
+    return [
+        {
+            "symbol": call.params["symbol"].upper(),
+            "sumOpenInterest": quantity,
+            "sumOpenInterestValue": value,
+            "CMCCirculatingSupply": "0",
+            "timestamp": ms,
+        }
+        for ms, quantity, value in (rows[:limit] if start is not None else rows[-limit:])
+    ]
+
+
+_NO_INTEREST = _no_rows("symbol", "period")
 
 
 def empty_list(call: Call) -> Answer:
@@ -429,13 +464,14 @@ TABLE: Table = {
     ),
 }
 for _name in (
-    "openInterestHist",
     "topLongShortAccountRatio",
     "topLongShortPositionRatio",
     "globalLongShortAccountRatio",
     "takerlongshortRatio",
 ):
     TABLE["GET", f"/futures/data/{_name}"] = Endpoint(_no_rows("symbol", "period"), weight=0, pool="data")
+
+TABLE["GET", "/futures/data/openInterestHist"] = Endpoint(interest_history, weight=0, pool="data")
 
 
 def spot_info(call: Call) -> Answer:

@@ -25,7 +25,10 @@ class Publisher:
     def __init__(self, server: RunningServer) -> None:
         self._server = server
         world = server.world
-        self.candles = [candles.Candles(contract, server.options.tape) for contract in world.contracts]
+        self.candles = [
+            candles.Candles(contract, server.options.tape, server.options.candle_details.get(contract.symbol))
+            for contract in world.contracts
+        ]
         self._sent_at: dict[str, int] = {}
         self._diff: dict[str, tuple[int, Levels, Levels]] = {}
         self._quotes: dict[int, tuple[str, str, str, str]] = {}

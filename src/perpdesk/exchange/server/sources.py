@@ -29,6 +29,8 @@ class Replay:
         self._server = server
         self._tape = tape
         self.step = start_step
+        self._funding = server.options.funding
+        self._next_funding = 0
         for candles in server.publisher.candles:
             candles.close_recorded(start_step)
         start_ms = tape.start_ms + start_step * MINUTE_MS
@@ -77,10 +79,23 @@ class Replay:
             market_rules.advance(world, now_ms)
             server.flush()
             yield now_ms
+        self._rates(open_ms + MINUTE_MS)
         self.step += 1
         for candles in server.publisher.candles:
             candles.close_recorded(self.step)
         server.pass_time(open_ms + MINUTE_MS)
+
+    def _rates(self, now_ms: int) -> None:
+        """Recorded funding rates that settle by now become the contracts' rates."""
+        rows = self._funding
+        while rows is not None and self._next_funding < len(rows):
+            row = rows[self._next_funding]
+            if int(row.ms) > now_ms:
+                return
+            self._next_funding += 1
+            market = self._server.world.markets[int(row.symbol)]
+            market.rate_e8 = int(row.rate_e8)
+            market.next_funding_ms = int(row.ms)
 
     def play_step(self) -> bool:
         """One whole minute at once; False: the tape has ended."""
