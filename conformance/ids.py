@@ -31,7 +31,6 @@ IDS: dict[str, str] = {
 
 # Honest gaps: nothing here claims these.
 NOT_APPLICABLE: dict[str, str] = {
-    "LIQ-5": "auto-deleveraging is not simulated: the fund always pays (docs/exchange.md)",
     "SPO-1": "Spot order lists are not served yet",
     "SPO-2": "Spot order lists are not served yet",
     "SPO-3": "Spot order lists are not served yet",

@@ -35,6 +35,7 @@ ENVIRONMENTS = {
     "python-binance": ("pip", "python-binance==1.0.37"),
     "node": ("npm", "binance@3.6.5"),
     "node-ccxt": ("npm", "ccxt@4.5.84"),
+    "freqtrade": ("pip", "freqtrade==2026.9"),
 }
 # client → (environment, script)
 SCRIPTS = {
@@ -45,6 +46,7 @@ SCRIPTS = {
     "python-binance": ("python-binance", "python_binance.py"),
     "node binance": ("node", "node_binance.js"),
     "node ccxt": ("node-ccxt", "node_ccxt.js"),
+    "freqtrade": ("freqtrade", "freqtrade_life.py"),
 }
 _ID = re.compile(r"\b([A-Z]{2,3}-\d+)\b")
 _CLIENT_S, _INSTALL_S = 300, 900
@@ -118,6 +120,8 @@ def live(client: str) -> list[dict]:
         except subprocess.TimeoutExpired:
             return [{"client": client, "check": "life", "ok": False, "why": f"took over {_CLIENT_S} s"}]
     checks = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"client"')]
+    if done.returncode and os.environ.get("PERPDESK_CONFORMANCE_LOGS"):
+        print(done.stderr, file=sys.stderr)
     if not checks or (done.returncode and all(check["ok"] for check in checks)):
         checks.append({"client": client, "check": "ran", "ok": False, "why": done.stderr.strip()[-500:]})
     return checks

@@ -132,6 +132,7 @@ class Setup:
 
 def set_up(loaded: Loaded, sleeves: list[records.Sleeve], market: Market) -> Setup:
     """Books and minds for a run on this market, warmed up on the rows before it with the gate shut."""
+    sleeves = [records.in_universe(sleeve, market.universe.symbols) for sleeve in sleeves]
     maker_ppm, taker_ppm = records.fees_ppm(loaded.config)
     instruments = market.universe.records(maker_ppm=maker_ppm, taker_ppm=taker_ppm)
     limits = np.concatenate([sleeve.limits for sleeve in sleeves]).view(np.recarray)

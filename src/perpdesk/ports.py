@@ -123,7 +123,10 @@ class Triggered:
 
 @dataclass(frozen=True, slots=True)
 class ForcedClose:
-    """The exchange liquidated the position of a symbol and cancelled the symbol's orders."""
+    """The exchange liquidated the position of a symbol and cancelled the symbol's orders.
+
+    realised_e8: what it has realised on this symbol in all, the liquidation included (None: not told).
+    """
 
     symbol: int
     side: int
@@ -133,6 +136,7 @@ class ForcedClose:
     ms: int
     cursor: int
     trade_id: int
+    realised_e8: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

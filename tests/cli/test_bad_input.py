@@ -147,9 +147,9 @@ def test_the_linter_tells_dominated_rules_and_refuses_what_is_beyond_liquidation
 # -- what to run -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["sma", "score", "score_v3", "SMA_CROSS", ""])
+@pytest.mark.parametrize("name", ["sma", "score", "score_v4", "SMA_CROSS", ""])
 def test_an_unknown_strategy(name: str, ground: Ground) -> None:
-    refused(ground.paper(strategy=name), "--strategy", "score_v2, sma_cross")
+    refused(ground.paper(strategy=name), "--strategy", "score_v2, score_v3, sma_cross")
 
 
 def test_which_strategies_go_together(ground: Ground) -> None:

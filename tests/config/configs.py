@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from perpdesk.config import Config
-from perpdesk.config.decode import split_annotation
+from perpdesk.config.decode import split_annotation, tagged_kinds
 from perpdesk.config.rules import Items, Name, Number, Word
 from perpdesk.config.schema import Guardian, SmaCross, Version
 
@@ -33,6 +33,9 @@ def _numbers(rule: Number, kind: type) -> st.SearchStrategy[object]:
 
 def values(kind: Any) -> st.SearchStrategy[Any]:
     """Values of an annotated type of the schema."""
+    kinds = tagged_kinds(kind)
+    if kinds:
+        return st.one_of([structs(one) for one in kinds.values()])
     bare, rule, nullable = split_annotation(kind)
     strategy: st.SearchStrategy[Any]
     if get_origin(bare) is tuple:
@@ -82,7 +85,10 @@ def configs() -> st.SearchStrategy[Config]:
 def written(value: object, spell: Any) -> str:
     """The value as YAML in flow style; ``spell`` writes a Decimal."""
     if isinstance(value, msgspec.Struct):
-        parts = (f"{key}: {written(part, spell)}" for key, part in msgspec.structs.asdict(value).items())
+        fields = msgspec.structs.asdict(value)
+        if isinstance(value, Version):
+            fields["scorer"] = value.scorer
+        parts = (f"{key}: {written(part, spell)}" for key, part in fields.items())
         return "{" + ", ".join(parts) + "}"
     if isinstance(value, tuple):
         return "[" + ", ".join(written(item, spell) for item in value) + "]"

@@ -27,6 +27,11 @@ def versions(rest: str) -> str:
     return f"score: {{versions: [{VERSION}, {rest}}}]}}"
 
 
+def version_3(rest: str) -> str:
+    """A file with one version of the V3 scorer."""
+    return f"score: {{versions: [{{name: v3, scorer: v3, {rest}}}]}}"
+
+
 def guardian(rest: str) -> str:
     return f"score: {{guardian: {{{rest}}}}}"
 
@@ -81,7 +86,12 @@ FORM = [
     ("score: {versions: {v2: 1}}", "score.versions", "must be a list"),
     ("score: {versions: [v2]}", "score.versions[0]", "must be a mapping"),
     ("score: {versions: [{scorer: v2}]}", f"{V0}.name", "is missing"),
-    ("score: {versions: [{name: v2}]}", f"{V0}.scorer", "is missing: must be v2"),
+    ("score: {versions: [{name: v2}]}", f"{V0}.scorer", "is missing: must be v2 or v3"),
+    ("score: {versions: [{name: v2, scorer: {v: 2}}]}", f"{V0}.scorer", "must be v2 or v3, was a mapping"),
+    ("score: {versions: [{name: v2, scorer: 2}]}", f"{V0}.scorer", "must be v2 or v3, as text, was 2"),
+    (versions("params: {min_score_long: 30}"), f"{V0}.params.min_score_long", "did you mean min_score_"),
+    ("score: {versions: [{name: v3, scorer: v3, params: {min_score_to_trade: 30}}]}",
+     f"{V0}.params.min_score_to_trade", "unknown key"),
     (guardian("timed_stops: [{level: -0.02}]"), f"{GUARDIAN}.timed_stops[0].within_s", "is missing"),
     ("sma_cross: {fast: 5, fast: 6}", "sma_cross.fast", "duplicate key"),
     ("sma_cross: {fast: &n 5, slow: *n}", "sma_cross.fast", "anchors"),
@@ -109,7 +119,7 @@ RANGE = [
     ("score: {versions: [{name: V2, scorer: v2}]}", "E01", f"{V0}.name"),
     ("score: {versions: [{name: 'v2\n', scorer: v2}]}", "E01", f"{V0}.name"),
     ("score: {versions: [{name: v12345678901234567890, scorer: v2}]}", "E01", f"{V0}.name"),
-    ("score: {versions: [{name: v3, scorer: v3}]}", "E02", f"{V0}.scorer"),
+    ("score: {versions: [{name: v3, scorer: ''}]}", "E02", f"{V0}.scorer"),
     ("score: {versions: [{name: v3, scorer: v9}]}", "E02", f"{V0}.scorer"),
     (versions("scan_interval_s: 0"), "E03", f"{V0}.scan_interval_s"),
     (versions("scan_interval_s: 90"), "E03", f"{V0}.scan_interval_s"),
@@ -118,6 +128,8 @@ RANGE = [
     (versions("start_offset_s: -60"), "E03", f"{V0}.start_offset_s"),
     (versions("start_offset_s: 30"), "E03", f"{V0}.start_offset_s"),
     (versions("params: {min_score_to_trade: 0}"), "E04", f"{V0}.params.min_score_to_trade"),
+    (version_3("params: {min_score_long: 42.000001}"), "E04", f"{V0}.params.min_score_long"),
+    (version_3("params: {min_score_short: 0}"), "E04", f"{V0}.params.min_score_short"),
     (versions("params: {min_score_to_trade: 100.5}"), "E04", f"{V0}.params.min_score_to_trade"),
     (versions("entry_mode: ladder"), "E05", f"{V0}.entry_mode"),
     (versions("entry_mode: confirm_5m"), "E05", f"{V0}.entry_mode"),

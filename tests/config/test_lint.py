@@ -11,6 +11,7 @@ from perpdesk.config.lint import widest_stop
 from perpdesk.domain.errors import ConfigError
 
 CLEAN = ["score.guardian.timed_stops=[{within_s: 600, level: -0.025}]"]
+V2_ALONE = "score.versions.v3.enabled=false"
 TWO = (
     "score.versions=[{name: a, scorer: v2, start_offset_s: %s, scan_interval_s: 600},"
     " {name: b, scorer: v2, start_offset_s: 0, scan_interval_s: 900, enabled: %s}]"
@@ -76,13 +77,20 @@ def test_one_timed_stop_in_front_of_the_fixed_one_is_clean() -> None:
         (["score.versions.v2.params.min_score_to_trade=90.000001"],
          [("L08", "W", "score.versions[0].params.min_score_to_trade")]),
         (["score.versions.v2.params.min_score_to_trade=90"], []),
+        (["score.versions.v3.params={min_score_long: 37.800001, min_score_short: 37.8}"],
+         [("L08", "W", "score.versions[1].params.min_score_long")]),
+        (["score.versions.v3.params.min_score_short=37.800001"],
+         [("L08", "W", "score.versions[1].params.min_score_short")]),
+        # the shipped grids meet nowhere; 600 and 300 meet where the offsets are equal modulo 300
+        (["score.versions.v2.start_offset_s=300"], [("L07", "W", "score.versions[1].start_offset_s")]),
         # L10: a timed stop longer than the shortest life
         ([stops((10801, "-0.025"))], [("L10", "W", f"{STOPS}[0].within_s")]),
         ([stops((10800, "-0.025"))], []),
         ([stops((10801, "-0.025")), "score.guardian.timeouts=[]"], []),
         # L11: conditional orders
-        (["risk.positions_max=200", "score.versions.v2.max_positions=96"], [("L11", "W", "score.versions")]),
-        (["risk.positions_max=200", "score.versions.v2.max_positions=95"], []),
+        (["risk.positions_max=200", "score.versions.v2.max_positions=76"], [("L11", "W", "score.versions")]),
+        (["risk.positions_max=200", "score.versions.v2.max_positions=75"], []),
+        ([V2_ALONE, "risk.positions_max=200", "score.versions.v2.max_positions=95"], []),
         # L14: break-even that does not pay the fees
         ([f"{TRAILING}.floor=0.000999"], [("L14", "W", f"{TRAILING}.floor")]),
         ([f"{TRAILING}.floor=0.001"], []),
@@ -109,9 +117,10 @@ def test_the_bracket_and_the_universe_sharpen_what_is_known() -> None:
     assert found("sma_cross.leverage=5", mmr_fraction=Decimal("0.17")) == [
         ("L06", "E", "sma_cross.stop"),
         ("L06", "E", "score.versions[0].leverage"),
+        ("L06", "E", "score.versions[1].leverage"),
     ]
-    assert found(symbols=150) == []
-    assert found(symbols=151) == [("L11", "W", "score.versions")]
+    assert found(symbols=110) == []
+    assert found(symbols=111) == [("L11", "W", "score.versions")]
 
 
 def test_only_what_runs_is_judged() -> None:

@@ -13,11 +13,13 @@ from perpdesk.config.records import (
     FAMILY_SMA_CROSS,
     account_record,
     fees_ppm,
+    in_universe,
     score_sleeves,
     sma_cross_sleeve,
 )
 from perpdesk.kernel.records import CROSS, ISOLATED, account_dt, guard_dt, sleeve_dt
-from perpdesk.strategies.score_v2 import params_dt as score_params_dt
+from perpdesk.strategies.score_v2 import params_dt as v2_params_dt
+from perpdesk.strategies.score_v3 import params_dt as v3_params_dt
 from perpdesk.strategies.sma_cross import params_dt as sma_params_dt
 
 
@@ -41,6 +43,7 @@ def test_account() -> None:
         "worst_case_base_e8": 10_000 * 10**8,
         "trading_enabled": 1,
         "slippage_ppm": 500,
+        "positions_max": 20,
         "volume_share_ppm": 100_000,
         "exposure_max_e8": 20_000 * 10**8,
         "daily_loss_ppm": 200_000,
@@ -87,7 +90,7 @@ def test_sma_cross_without_a_trailing_order() -> None:
 
 
 def test_score() -> None:
-    (sleeve,) = score_sleeves(config())
+    sleeve, _ = score_sleeves(config())
     assert (sleeve.name, sleeve.strategy.name) == ("v2", "score_v2")
     assert told(sleeve.guard) == {
         "stop_ppm": 40_000,
@@ -112,8 +115,36 @@ def test_score() -> None:
     assert told(sleeve.limits) == {"family": FAMILY_SCORE, "positions_max": 20, "cooldown_ms": 900_000}
 
 
+def test_score_v3() -> None:
+    v2, sleeve = score_sleeves(config("score.versions.v3.params.pull_back=true"))
+    assert (sleeve.name, sleeve.strategy.name) == ("v3", "score_v3")
+    assert told(sleeve.params) == {
+        "margin_e8": 400 * 10**8,
+        "leverage": 5,
+        "scan_interval_ms": 300_000,
+        "stop_ppm": 40_000,
+        "pull_back": 1,
+        "coins": [-1, -1, -1, -1],
+        "min_score_long": 28.0,
+        "min_score_short": 22.0,
+        "timeout_ratio": [0.9, 0.8, 0.7, 0.0],
+        "timeout_ms": [21_600_000, 18_000_000, 14_400_000, 10_800_000],
+    }
+    for name in ("guard", "limits"):
+        assert told(getattr(sleeve, name)) == told(getattr(v2, name))
+
+
+def test_a_sleeve_learns_where_its_coins_are() -> None:
+    v2, v3 = score_sleeves(config())
+    symbols = ("ADAUSDT", "BNBUSDT", "BTCUSDT", "SOLUSDT")
+    assert in_universe(v2, symbols) is v2
+    placed = in_universe(v3, symbols)
+    assert told(placed.params) == {**told(v3.params), "coins": [2, -1, 1, 3]}
+    assert v3.params.coins[0].tolist() == [-1, -1, -1, -1]
+
+
 def test_score_without_the_optional_exits() -> None:
-    (sleeve,) = score_sleeves(
+    sleeve, _ = score_sleeves(
         config("score.guardian.timed_stops=[]", "score.guardian.timeouts=[]", "score.guardian.fixed_tp=0.06")
     )
     guard, params = told(sleeve.guard), told(sleeve.params)
@@ -136,7 +167,7 @@ def test_one_sleeve_for_each_enabled_version() -> None:
 @pytest.mark.parametrize("count", [1, 4])
 def test_timed_stops_keep_their_order(count: int) -> None:
     entries = ", ".join(f"{{within_s: {60 * (i + 1)}, level: -0.0{i + 1}}}" for i in range(count))
-    (sleeve,) = score_sleeves(config(f"score.guardian.timed_stops=[{entries}]"))
+    sleeve, _ = score_sleeves(config(f"score.guardian.timed_stops=[{entries}]"))
     assert list(sleeve.guard.timed_within_ms[0][:count]) == [60_000 * (i + 1) for i in range(count)]
 
 
@@ -149,7 +180,7 @@ def test_every_valid_config_becomes_records_far_below_the_limit(config: Config) 
     assert account.dtype == account_dt
     for sleeve in sleeves:
         assert (sleeve.guard.dtype, sleeve.limits.dtype) == (guard_dt, sleeve_dt)
-        assert sleeve.params.dtype in (sma_params_dt, score_params_dt)
+        assert sleeve.params.dtype in (sma_params_dt, v2_params_dt, v3_params_dt)
         params = sleeve.params[0]
         single = params.notional_e8 if sleeve.name == "sma_cross" else params.margin_e8 * params.leverage
         assert 0 < single <= 20_000_000 * 10**8

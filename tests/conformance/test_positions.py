@@ -308,3 +308,24 @@ async def test_reduce_only_needs_no_margin(wire: Wire) -> None:
     await wire.refused(-2019, "POST", ORDER, **market("BUY", "0.5"))
     done = await wire.market("SELL", "3.9")
     assert done["executedQty"] == "3.900"
+
+
+async def test_liquidation_by_bracket() -> None:
+    """LIQ-3 LIQ-5: a large position is cut to the bracket below first; deleveraging is a stub that stays empty."""
+    async with running(balance="10000") as wire:
+        wire.server.set_book(BTC, {"50000.1": "20"})
+        await wire.ok("POST", "/fapi/v1/leverage", symbol=BTC, leverage=75)
+        await wire.ok("POST", "/fapi/v1/marginType", symbol=BTC, marginType="ISOLATED")
+        await wire.market("BUY", "10")
+        level = Decimal((await wire.position())["liquidationPrice"])
+        wire.server.set_mark(BTC, str(level.quantize(Decimal("0.1"), "ROUND_FLOOR")))
+        left = Decimal((await wire.position())["positionAmt"])
+        mark = Decimal((await wire.position())["markPrice"])
+        assert 0 < left * mark <= 300_000 < (left + Decimal("0.001")) * mark
+        forced = await wire.ok("GET", "/fapi/v1/forceOrders", symbol=BTC, autoCloseType="LIQUIDATION")
+        assert [Decimal(row["executedQty"]) for row in forced] == [10 - left]
+        assert await wire.ok("GET", "/fapi/v1/forceOrders", autoCloseType="ADL") == []
+        assert (await wire.ok("GET", "/fapi/v1/adlQuantile"))[0]["adlQuantile"] == {"BOTH": 0}
+        wire.server.set_mark(BTC, "45000")
+        assert (await wire.position())["positionAmt"] == "0.000"
+        assert wire.server.ledger(0)["wallet_e8"] >= 0

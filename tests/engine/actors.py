@@ -95,3 +95,50 @@ HOLDER = Strategy(
     want=holder_want,
     slots=SLOTS,
 )
+
+
+# Herd: looks at all symbols at once (observe) and prices its exits by what it saw, inside bars too.
+herd_shared_dt = np.dtype(_ints("rising"), align=True)
+herd_state_dt = np.dtype(_ints("seed"), align=True)
+
+
+@njit(cache=True)
+def herd_observe(params, shared, bars):
+    shared.rising = 0
+    for s in range(bars.shape[0]):
+        if bars[s].open_ms >= 0 and bars[s].close > bars[s].open:
+            shared.rising += 1
+
+
+@njit(cache=True)
+def herd_advance(params, shared, state, bar):
+    return True
+
+
+@njit(cache=True)
+def herd_want(params, shared, state, position, slots, head, last, now_ms, in_path):
+    own = slots[SLOT_OWN]
+    if position.lots == 0:
+        clear(own)
+        if in_path == 0 and shared.rising >= 2:
+            head.cand_side = BUY
+            head.cand_score = shared.rising
+            head.cand_score_max = 10.0
+            head.cand_notional_e8 = params.notional_e8
+            head.cand_leverage = params.leverage
+            head.cand_stop_ppm = params.stop_ppm
+        return
+    away = last * (1 + shared.rising) // 5_000
+    put_limit(own, SELL, last + away, max(1, position.lots // 2), 1, TAG_LADDER, last)
+
+
+HERD = Strategy(
+    name=f"test_herd_{_HASH}",
+    params_dt=holder_params_dt,
+    state_dt=herd_state_dt,
+    shared_dt=herd_shared_dt,
+    advance=herd_advance,
+    want=herd_want,
+    observe=herd_observe,
+    slots=SLOTS,
+)

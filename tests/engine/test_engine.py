@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.app.markets import configured, drawn, synthetic, with_drops
-from tests.engine.actors import HOLDER
+from tests.engine.actors import HERD, HOLDER
 from tests.engine.desks import (
     ENTER_LONG,
     ENTER_SHORT,
@@ -24,7 +24,7 @@ from tests.engine.desks import (
 )
 from tests.kernel.actors import SLOTS
 from tests.kernel.balance import check_books
-from tests.kernel.tables import fill_row, guard_record, rows
+from tests.kernel.tables import MONEY, fill_row, guard_record, rows
 
 from perpdesk.app import Market
 from perpdesk.config.load import Loaded
@@ -340,6 +340,30 @@ def test_two_versions_share_a_forced_close() -> None:
     check_books(one.books)
 
 
+def test_what_a_forced_close_costs_the_versions_is_what_the_exchange_took() -> None:
+    """One version bought at 100 and left at 120, the other bought at 120 and is liquidated. The exchange has only
+    seen one position, at 110: its margin was smaller, and what its wallet says afterwards is the truth."""
+    market = drawn("""
+        100 100 100 100
+        100 100 100 100
+        120 120 120 120
+        120 120 120 120
+        120 120 120 120
+         50  50  50  50
+         50  50  50  50
+    """)
+    one = desk_of(
+        market,
+        scripted({0: ENTER_LONG, 2: LEAVE}, notional_e8=1_000 * MONEY),
+        scripted({1: ENTER_LONG}, notional_e8=1_200 * MONEY),
+    )
+    fills = asyncio.run(one.run())
+    assert len(fills) == 4
+    assert (one.books.positions["lots"] == 0).all()
+    check_books(one.books)
+    assert one.books.account.cash_e8[0] == one.venue.wallet_now_e8()
+
+
 def test_two_versions_have_the_equity_of_the_netted_position() -> None:
     """Each realises on its own average, the exchange on the netted one; together they are worth the same."""
     market = drawn("""
@@ -423,3 +447,16 @@ def test_the_random_desk_is_not_idle() -> None:
     slots = set(one.engine.fills()["slot"].tolist())
     assert slots >= {SLOT_ENTRY, *range(SLOT_OWN, SLOTS)}
     assert 0 < one.engine.fills()["taker"].mean() < 1
+
+
+@pytest.mark.parametrize("cross", [False, True])
+def test_who_looks_at_all_symbols_sees_the_same(cross: bool) -> None:
+    """What a strategy observed once a step, also where it is asked again inside a bar."""
+    params = zeros(1, HERD.params_dt)
+    params.leverage, params.stop_ppm, params.notional_e8 = 5, 20_000, 1_000 * MONEY
+    loaded = configured(
+        f"account.margin_mode={'cross' if cross else 'isolated'}", "risk.daily_loss_limit=null"
+    )
+    guard = guard_record(stop_ppm=4_000)
+    _, fills = both(synthetic(400), acted(HERD, params, guard=guard), loaded)
+    assert len(fills) > 100

@@ -12,9 +12,6 @@ from numba import njit
 from perpdesk.kernel.book import clear, put_limit, put_market, put_trailing, put_trigger
 from perpdesk.kernel.records import (
     BUY,
-    LIMIT,
-    MARKET,
-    NONE,
     SELL,
     SLOT_EXIT,
     SLOT_OWN,
@@ -22,9 +19,9 @@ from perpdesk.kernel.records import (
     TAG_LADDER,
     TAG_SIGNAL,
     TAKE_PROFIT,
-    TRAILING,
+    zeros,
 )
-from perpdesk.kernel.strategy import Strategy, no_shared_dt
+from perpdesk.kernel.strategy import Strategy
 
 _HASH = sha256(Path(__file__).read_bytes()).hexdigest()[:12]
 OWN_SLOTS = 6
@@ -35,66 +32,91 @@ def _ints(*names):
     return [(name, "i8") for name in names]
 
 
-# Script: does at its n-th bar what plan[n] says: +1/-1 a candidate entry, 2 a market exit, 0 nothing.
+# Actor: one strategy in three roles, because each bound strategy is compiled on its own.
+#
+# SCRIPT  does at its n-th bar what plan[n] says: +1/-1 a candidate entry, EXIT_NOW a market exit, 0 nothing.
+# LADDER  levels below a top price; buys at each, and what a level bought is offered one step higher.
+# DICE    acts at random (seeded): every order kind, both sides, entries, exits and reversals.
+SCRIPT, LADDER, DICE = 0, 1, 2
 PLAN_MAX = 64
 EXIT_NOW = 2
-script_params_dt = np.dtype(_ints("notional_e8", "leverage", "stop_ppm", "timeout_ms"), align=True)
-script_state_dt = np.dtype(
-    [("count", "i8"), ("todo", "i8"), ("score", "f8"), ("plan", "i8", (PLAN_MAX,))], align=True
+actor_params_dt = np.dtype(
+    _ints("role", "notional_e8", "leverage", "stop_ppm", "timeout_ms")
+    + _ints("top", "step", "levels", "lots")
+    + _ints("activity", "lots_max", "free"),
+    align=True,
+)
+actor_state_dt = np.dtype(
+    _ints("count", "todo", "seed", "choice", "side", "slot", "away", "lots", "reduce")
+    + [("score", "f8"), ("plan", "i8", (PLAN_MAX,))],
+    align=True,
 )
 
 
+def actor_params(role, **fields):
+    """[1] params of the Actor in a role."""
+    record = zeros(1, actor_params_dt)
+    record["role"] = role
+    for name, value in fields.items():
+        record[name] = value
+    return record
+
+
 @njit(cache=True)
-def script_advance(params, shared, state, bar):
-    state.todo = state.plan[state.count] if state.count < PLAN_MAX else 0
+def _roll(state, n):
+    state.seed = (state.seed * 1103515245 + 12345) % 2147483648
+    return (state.seed // 65536) % n
+
+
+@njit(cache=True)
+def actor_advance(params, shared, state, bar):
+    state.todo = 0
+    if params.role == SCRIPT:
+        state.todo = state.plan[state.count] if state.count < PLAN_MAX else 0
+    elif params.role == LADDER:
+        state.todo = 1 if state.count == 0 else 0
+    else:
+        state.seed = (state.seed + bar.close) % 2147483648
+        if _roll(state, 100) < params.activity:
+            state.todo = 1
+            state.choice = _roll(state, 9)
+            state.side = BUY if _roll(state, 2) else SELL
+            state.slot = SLOT_OWN + _roll(state, OWN_SLOTS)
+            state.away = _roll(state, 80) - 20  # per mille of the last price
+            state.lots = 1 + _roll(state, params.lots_max)
+            state.reduce = _roll(state, 2) if params.free else 1
     state.count += 1
     return state.todo != 0
 
 
 @njit(cache=True)
-def script_want(params, shared, state, position, slots, head, last, now_ms, in_path):
-    if in_path:
-        return
-    if state.todo == EXIT_NOW:
-        if position.lots != 0:
-            side = SELL if position.lots > 0 else BUY
-            put_market(slots[SLOT_EXIT], side, abs(position.lots), 1, TAG_SIGNAL)
-    elif state.todo != 0 and position.lots == 0:
-        head.cand_side = state.todo
-        head.cand_score = state.score
-        head.cand_score_max = 100.0
-        head.cand_notional_e8 = params.notional_e8
-        head.cand_leverage = params.leverage
-        head.cand_stop_ppm = params.stop_ppm
-        head.cand_timeout_ms = params.timeout_ms
-    state.todo = 0
-
-
-SCRIPT = Strategy(
-    name=f"test_script_{_HASH}",
-    params_dt=script_params_dt,
-    state_dt=script_state_dt,
-    advance=script_advance,
-    want=script_want,
-    slots=SLOTS,
-)
-
-
-# Ladder: levels below a base price; buys one lot at each, and what a level bought is offered one step higher.
-ladder_params_dt = np.dtype(_ints("top", "step", "levels", "lots"), align=True)
-ladder_state_dt = np.dtype(_ints("started"), align=True)
+def actor_want(params, shared, state, position, slots, head, last, now_ms, in_path):
+    if params.role == LADDER:
+        if state.count > 0:
+            _ladder(params, slots, last)
+    elif in_path == 0 and state.todo != 0:
+        if params.role == DICE:
+            _dice(params, state, position, slots, head, last)
+        elif state.todo == EXIT_NOW:
+            if position.lots != 0:
+                _leave(position, slots)
+        elif position.lots == 0:
+            head.cand_side = state.todo
+            head.cand_score = state.score
+            head.cand_score_max = 100.0
+            head.cand_notional_e8 = params.notional_e8
+            head.cand_leverage = params.leverage
+            head.cand_stop_ppm = params.stop_ppm
+            head.cand_timeout_ms = params.timeout_ms
 
 
 @njit(cache=True)
-def ladder_advance(params, shared, state, bar):
-    state.started += 1
-    return state.started == 1
+def _leave(position, slots):
+    put_market(slots[SLOT_EXIT], SELL if position.lots > 0 else BUY, abs(position.lots), 1, TAG_SIGNAL)
 
 
 @njit(cache=True)
-def ladder_want(params, shared, state, position, slots, head, last, now_ms, in_path):
-    if state.started == 0:
-        return
+def _ladder(params, slots, last):
     for k in range(params.levels):
         slot = slots[SLOT_OWN + k]
         price = params.top - k * params.step
@@ -105,50 +127,8 @@ def ladder_want(params, shared, state, position, slots, head, last, now_ms, in_p
             put_limit(slot, SELL, price + params.step, inventory, 0, TAG_LADDER, last)
 
 
-LADDER = Strategy(
-    name=f"test_ladder_{_HASH}",
-    params_dt=ladder_params_dt,
-    state_dt=ladder_state_dt,
-    advance=ladder_advance,
-    want=ladder_want,
-    slots=SLOTS,
-)
-
-
-# Dice: acts at random (seeded), with every order kind, both sides, entries, exits and flips.
-dice_params_dt = np.dtype(_ints("activity", "lots_max", "leverage", "stop_ppm", "free"), align=True)
-dice_state_dt = np.dtype(
-    _ints("seed", "fresh", "choice", "side", "slot", "away", "lots", "reduce"), align=True
-)
-
-
 @njit(cache=True)
-def _roll(state, n):
-    state.seed = (state.seed * 1103515245 + 12345) % 2147483648
-    return (state.seed // 65536) % n
-
-
-@njit(cache=True)
-def dice_advance(params, shared, state, bar):
-    state.seed = (state.seed + bar.close) % 2147483648
-    state.fresh = 0
-    if _roll(state, 100) >= params.activity:
-        return False
-    state.fresh = 1
-    state.choice = _roll(state, 9)
-    state.side = BUY if _roll(state, 2) else SELL
-    state.slot = SLOT_OWN + _roll(state, OWN_SLOTS)
-    state.away = _roll(state, 80) - 20  # per mille of the last price
-    state.lots = 1 + _roll(state, params.lots_max)
-    state.reduce = _roll(state, 2) if params.free else 1
-    return True
-
-
-@njit(cache=True)
-def dice_want(params, shared, state, position, slots, head, last, now_ms, in_path):
-    if in_path or not state.fresh:
-        return
-    state.fresh = 0
+def _dice(params, state, position, slots, head, last):
     slot = slots[state.slot]
     side = state.side
     price = max(1, last - side * (last * state.away // 1000))  # mostly away from the market
@@ -174,26 +154,32 @@ def dice_want(params, shared, state, position, slots, head, last, now_ms, in_pat
         head.cand_stop_ppm = params.stop_ppm
         head.cand_timeout_ms = 60_000 * (5 + state.lots % 10)
     else:
-        put_market(slots[SLOT_EXIT], SELL if position.lots > 0 else BUY, abs(position.lots), 1, TAG_SIGNAL)
+        _leave(position, slots)
 
 
-DICE = Strategy(
-    name=f"test_dice_{_HASH}",
-    params_dt=dice_params_dt,
-    state_dt=dice_state_dt,
-    advance=dice_advance,
-    want=dice_want,
+ACTOR = Strategy(
+    name=f"test_actor_{_HASH}",
+    params_dt=actor_params_dt,
+    state_dt=actor_state_dt,
+    advance=actor_advance,
+    want=actor_want,
     slots=SLOTS,
 )
 
 
-# Crowd: looks at all symbols once per step (observe) and, in a re-entry, prices an order from what it saw.
-crowd_shared_dt = np.dtype(_ints("breadth"), align=True)
-crowd_state_dt = np.dtype(_ints("count"), align=True)
+# Seer: looks at more than its own bar. One strategy in two roles.
+#
+# CROWD   counts the symbols that rise, once per step (observe), and in a re-entry prices an order from that.
+# PEEK    cheats: its shared record holds the closes of the whole file, and it looks `ahead` bars into the future.
+CROWD, PEEK = 0, 1
+PEEK_MAX = 512
+seer_params_dt = np.dtype(_ints("role", "ahead", "notional_e8"), align=True)
+seer_shared_dt = np.dtype([("breadth", "i8"), ("closes", "i8", (PEEK_MAX,))], align=True)
+seer_state_dt = np.dtype(_ints("count", "up"), align=True)
 
 
 @njit(cache=True)
-def crowd_observe(params, shared, bars):
+def seer_observe(params, shared, bars):
     shared.breadth = 0
     for s in range(bars.shape[0]):
         if bars[s].open_ms >= 0 and bars[s].close > bars[s].open:
@@ -201,14 +187,33 @@ def crowd_observe(params, shared, bars):
 
 
 @njit(cache=True)
-def crowd_advance(params, shared, state, bar):
+def seer_advance(params, shared, state, bar):
+    i = state.count + params.ahead
+    seen = shared.closes[i] if i < PEEK_MAX and shared.closes[i] > 0 else bar.close
+    state.up = 1 if seen > bar.close else -1
     state.count += 1
     return True
 
 
 @njit(cache=True)
-def crowd_want(params, shared, state, position, slots, head, last, now_ms, in_path):
-    own = slots[SLOT_OWN]
+def seer_want(params, shared, state, position, slots, head, last, now_ms, in_path):
+    if params.role == CROWD:
+        _crowd(shared, position, slots[SLOT_OWN], last, in_path)
+    elif in_path == 0:
+        if position.lots != 0:
+            if state.up < 0:
+                _leave(position, slots)
+        elif state.up > 0:
+            head.cand_side = BUY
+            head.cand_score = 1.0
+            head.cand_score_max = 1.0
+            head.cand_notional_e8 = params.notional_e8
+            head.cand_leverage = 2
+            head.cand_stop_ppm = 10_000
+
+
+@njit(cache=True)
+def _crowd(shared, position, own, last, in_path):
     if position.lots == 0:
         if in_path == 0:
             put_limit(own, BUY, last + 1, 2, 0, TAG_LADDER, last)
@@ -220,58 +225,13 @@ def crowd_want(params, shared, state, position, slots, head, last, now_ms, in_pa
         put_limit(own, SELL, last - 1, position.lots, 0, TAG_LADDER, last)
 
 
-CROWD = Strategy(
-    name=f"test_crowd_{_HASH}",
-    params_dt=no_shared_dt,
-    state_dt=crowd_state_dt,
-    shared_dt=crowd_shared_dt,
-    advance=crowd_advance,
-    want=crowd_want,
-    observe=crowd_observe,
+SEER = Strategy(
+    name=f"test_seer_{_HASH}",
+    params_dt=seer_params_dt,
+    state_dt=seer_state_dt,
+    shared_dt=seer_shared_dt,
+    advance=seer_advance,
+    want=seer_want,
+    observe=seer_observe,
     slots=SLOTS,
 )
-
-
-# Peek: cheats. Its shared record holds the closes of the whole file, and it looks `ahead` bars into the future.
-PEEK_MAX = 512
-peek_params_dt = np.dtype(_ints("ahead", "notional_e8"), align=True)
-peek_shared_dt = np.dtype([("closes", "i8", (PEEK_MAX,))], align=True)
-peek_state_dt = np.dtype(_ints("count", "up"), align=True)
-
-
-@njit(cache=True)
-def peek_advance(params, shared, state, bar):
-    i = state.count + params.ahead
-    seen = shared.closes[i] if i < PEEK_MAX and shared.closes[i] > 0 else bar.close
-    state.up = 1 if seen > bar.close else -1
-    state.count += 1
-    return True
-
-
-@njit(cache=True)
-def peek_want(params, shared, state, position, slots, head, last, now_ms, in_path):
-    if in_path:
-        return
-    if position.lots == 0:
-        if state.up > 0:
-            head.cand_side = BUY
-            head.cand_score = 1.0
-            head.cand_score_max = 1.0
-            head.cand_notional_e8 = params.notional_e8
-            head.cand_leverage = 2
-            head.cand_stop_ppm = 10_000
-    elif state.up < 0:
-        put_market(slots[SLOT_EXIT], SELL, position.lots, 1, TAG_SIGNAL)
-
-
-PEEK = Strategy(
-    name=f"test_peek_{_HASH}",
-    params_dt=peek_params_dt,
-    state_dt=peek_state_dt,
-    shared_dt=peek_shared_dt,
-    advance=peek_advance,
-    want=peek_want,
-    slots=SLOTS,
-)
-
-KIND_NAMES = {NONE: "-", MARKET: "MARKET", LIMIT: "LIMIT", STOP: "STOP", TAKE_PROFIT: "TP", TRAILING: "TRAIL"}

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from textwrap import dedent
 
 import numpy as np
-from tests.kernel.actors import SCRIPT
+from tests.kernel.actors import ACTOR, SCRIPT, actor_params
 
 from perpdesk.kernel import matching
 from perpdesk.kernel.book import put_limit, put_market, put_trailing, put_trigger
@@ -126,13 +126,10 @@ def guard_record(*, timed=(), **fields):
 
 
 def script_params(*, notional_e8=10 * MONEY, leverage=5, stop_ppm=40_000, timeout_ms=0):
-    """[1] params of the Script strategy."""
-    record = zeros(1, SCRIPT.params_dt)
-    record["notional_e8"] = notional_e8
-    record["leverage"] = leverage
-    record["stop_ppm"] = stop_ppm
-    record["timeout_ms"] = timeout_ms
-    return record
+    """[1] params of an Actor that follows its plan."""
+    return actor_params(
+        SCRIPT, notional_e8=notional_e8, leverage=leverage, stop_ppm=stop_ppm, timeout_ms=timeout_ms
+    )
 
 
 def bars_of(*tables, start_ms=START_MS):
@@ -260,7 +257,7 @@ def rows(text):
 
 
 def desk(
-    strategy=SCRIPT,
+    strategy=ACTOR,
     params=None,
     *,
     symbols=1,
@@ -275,7 +272,7 @@ def desk(
     score=50.0,
     **account_fields,
 ):
-    """A desk; last is the close before the first bar (0: none). plan: what Script does, per bar."""
+    """A desk; last is the close before the first bar (0: none). plan: what an Actor with a script does, per bar."""
     if params is None:
         params = script_params()
     books = new_books(
@@ -286,7 +283,7 @@ def desk(
     )
     books.heads["last"] = last
     mind: Mind = new_mind(strategy, params, guard_record() if guard is None else guard, symbols)
-    if strategy is SCRIPT:
+    if strategy is ACTOR:
         mind.states["score"] = score
         for t, todo in (plan or {}).items():
             mind.states["plan"][:, t] = todo

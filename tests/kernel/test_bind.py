@@ -14,7 +14,7 @@ import numba
 import numpy as np
 import pytest
 from numba import njit
-from tests.kernel.actors import SCRIPT
+from tests.kernel.actors import ACTOR
 from tests.kernel.tables import bars_of, desk
 
 import perpdesk
@@ -61,7 +61,7 @@ def test_two_strategies_of_equal_records_keep_their_own_code():
 
 
 def test_the_same_strategy_is_bound_once():
-    assert SCRIPT.compiled() is SCRIPT.compiled()
+    assert ACTOR.compiled() is ACTOR.compiled()
 
 
 def test_a_name_belongs_to_one_strategy():
@@ -135,12 +135,12 @@ from numba import njit
 from perpdesk.kernel.records import zeros
 from perpdesk.kernel.strategy import Strategy, no_shared_dt
 from perpdesk.strategies.sma_cross import STRATEGY
-from tests.kernel.actors import SCRIPT
+from tests.kernel.actors import ACTOR
 from tests.kernel.tables import bars_of, desk
 import {module} as twins
 
 answers, hits, misses = [], 0, 0
-for strategy in (SCRIPT, twins.ONE, twins.OTHER):
+for strategy in (ACTOR, twins.ONE, twins.OTHER):
     run = desk(strategy, zeros(1, strategy.params_dt), last=100)
     mind, books = run.replay.mind, run.books
     asked = np.zeros(1, np.int64)

@@ -399,6 +399,16 @@ def test_a_fill_price_does_not_arm_the_trail():
     assert (run.position().armed, run.slot(SLOT_EXIT).kind) == (0, NONE)
 
 
+def test_a_slipped_fill_is_no_peak():
+    """As above, then armed at 1026: the peak is 1.03 %, not the 1.53 % of the fill; 0.6 points behind it is 1019."""
+    trail = {"trailing_activation": 0.01, "trailing_retrace": 0.006, "trailing_floor": 0.0015}
+    run = holding(10, guard=trail, slippage_ppm=10_000)
+    run.want("MARKET BUY 10")
+    run.play("1020 1021 1019 1020\n1020 1026 1020 1021")
+    assert (run.position().armed, run.position().best) == (1, 1026)
+    assert run.head().fire_lo == 1019
+
+
 def test_an_exit_that_waits_for_volume_freezes_the_trail():
     """What a leaving position would have done must not depend on how often somebody looks at it."""
     guard = {**SCORE, "timed": (), "ratchet_ppm": 1_500, "stop_ppm": 40_000, "timeout_ms": MINUTES}

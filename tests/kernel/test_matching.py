@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.kernel.actors import LADDER
+from tests.kernel.actors import ACTOR, LADDER, actor_params
 from tests.kernel.tables import (
     desk,
     guard_record,
@@ -23,7 +23,6 @@ from perpdesk.kernel.records import (
     SELL,
     SLOT_OWN,
     TAG_LADDER,
-    zeros,
 )
 
 # name, bars, orders, options, fills
@@ -594,10 +593,8 @@ def test_guarded_table(bars, guard, options, fills):
 
 # --- fills re-enter
 def ladder(bars, *, last=1010, skip=True, **params):
-    record = zeros(1, LADDER.params_dt)
-    for name, value in {"top": 1000, "step": 10, "levels": 3, "lots": 2, **params}.items():
-        record[name] = value
-    run = desk(LADDER, record, last=last, skip=skip)
+    record = actor_params(LADDER, **{"top": 1000, "step": 10, "levels": 3, "lots": 2, **params})
+    run = desk(ACTOR, record, last=last, skip=skip)
     run.rest(1010)
     return run.play(bars)
 

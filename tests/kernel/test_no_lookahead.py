@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from tests.kernel.actors import CROWD, LADDER, PEEK
+from tests.kernel.actors import ACTOR, LADDER, PEEK, SEER, actor_params
 from tests.kernel.markets import random_bars
 from tests.kernel.tables import MONEY, START_MS, bars_of, desk
 from tests.kernel.test_replay import dice_desk
 
 from perpdesk.kernel.records import ABSENT_MS, MINUTE_MS, SLOT_OWN, zeros
-from perpdesk.kernel.strategy import no_shared_dt
 
 MINUTES = 60
 
@@ -22,21 +21,19 @@ def dice(bars):
 
 
 def ladder(bars):
-    params = zeros(1, LADDER.params_dt)
-    for name, value in {"top": 10_000, "step": 60, "levels": 5, "lots": 2}.items():
-        params[name] = value
-    return desk(LADDER, params, symbols=bars.shape[1], last=10_000)
+    params = actor_params(LADDER, top=10_000, step=60, levels=5, lots=2)
+    return desk(ACTOR, params, symbols=bars.shape[1], last=10_000)
 
 
 def crowd(bars):
-    return desk(CROWD, zeros(1, no_shared_dt), symbols=bars.shape[1], last=10_000)
+    return desk(SEER, zeros(1, SEER.params_dt), symbols=bars.shape[1], last=10_000)
 
 
 def peek(bars, ahead=1):
     """The cheat: its shared record is filled from the file it is about to trade."""
-    params = zeros(1, PEEK.params_dt)
-    params["ahead"], params["notional_e8"] = ahead, MONEY
-    run = desk(PEEK, params, symbols=1, last=10_000)
+    params = zeros(1, SEER.params_dt)
+    params["role"], params["ahead"], params["notional_e8"] = PEEK, ahead, MONEY
+    run = desk(SEER, params, symbols=1, last=10_000)
     closes = bars[bars["open_ms"][:, 0] != ABSENT_MS, 0]["close"]
     run.replay.mind.shared["closes"][0, : len(closes)] = closes
     return run

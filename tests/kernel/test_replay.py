@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.kernel.actors import DICE, LADDER
+from tests.kernel.actors import ACTOR, DICE, LADDER, actor_params
 from tests.kernel.balance import check_books, check_levels
 from tests.kernel.markets import random_bars, random_funding
 from tests.kernel.tables import (
@@ -62,20 +62,15 @@ BRACKETS = ((5 * 10**8, 100, 5_000, 0), (2 * 10**9, 50, 10_000, 2_500_000), (10*
 def dice_desk(
     seed, *, skip=True, guard="both", mode=ISOLATED, free=1, leverage=20, symbols=2, minutes=60, **account
 ):
-    params = zeros(1, DICE.params_dt)
-    for name, value in {
-        "activity": 60, "lots_max": 30, "leverage": leverage, "stop_ppm": 20_000, "free": free,
-    }.items():  # fmt: skip
-        params[name] = value
     run = desk(
-        DICE,
-        params,
+        ACTOR,
+        actor_params(DICE, activity=60, lots_max=30, leverage=leverage, stop_ppm=20_000, free=free),
         symbols=symbols,
         skip=skip,
         guard=guard_record(**GUARDS[guard]),
         instruments=instrument_records(symbols, unit_e8=1000, tick=5, brackets=BRACKETS),
         funding=random_funding(seed + 1, minutes, symbols),
-        **{"cash": 20, "margin_mode": mode, "slippage_ppm": 500, "daily_loss_ppm": 300_000, **account},
+        **{"cash": 20, "margin_mode": mode, "slippage_ppm": 500, "daily_loss_ppm": 20_000, **account},
     )
     run.replay.mind.states["seed"] = [seed + s for s in range(symbols)]
     run.books.positions["leverage"] = leverage
@@ -176,7 +171,14 @@ def test_the_random_runs_meet_everything():
     tags, slots, sides, verdicts, partial, liquidations, flips = set(), set(), set(), set(), 0, 0, 0
     for seed in range(12):
         guard = sorted(GUARDS)[seed % 4]
-        run = dice_desk(seed, guard=guard, leverage=(5, 50)[seed % 2], volume_share_ppm=100_000, minutes=300)
+        run = dice_desk(
+            seed,
+            guard=guard,
+            leverage=(5, 50)[seed % 2],
+            volume_share_ppm=100_000,
+            minutes=300,
+            daily_loss_ppm=5_000,
+        )
         run.replay.feed(random_bars(seed, 300), START_MS)
         fills = run.replay.all_fills()
         tags |= {tag_name(tag) for tag in fills["tag"]}
@@ -249,17 +251,14 @@ def test_funding_can_liquidate_an_isolated_position_at_the_next_open():
 
 
 # --- the buffer of fills
-def endless_desk(levels=6, bars_before=1):
+def ladder_desk():
     """A ladder on which one bar makes many fills."""
-    params = zeros(1, LADDER.params_dt)
-    for name, value in {"top": 10_000, "step": 1, "levels": levels, "lots": 1}.items():
-        params[name] = value
-    return desk(LADDER, params, last=10_010).rest(10_010)
+    return desk(ACTOR, actor_params(LADDER, top=10_000, step=1, levels=6, lots=1), last=10_010).rest(10_010)
 
 
 def test_fills_never_leave_their_buffer():
     """A bar with more fills than rows is an error, never a write behind the buffer."""
-    run = endless_desk()
+    run = ladder_desk()
     mind, books = run.replay.mind, run.books
     bars = bars_of("10010 10020 9900 10020")  # six bought, six sold
     whole = zeros(40, fill_dt)
@@ -278,10 +277,10 @@ def test_fills_never_leave_their_buffer():
 def test_a_full_buffer_is_emptied_between_two_steps(monkeypatch):
     """Many more fills than one buffer holds, in one feed."""
     bars = bars_of("10010 10010 9900 9950\n9950 10020 9940 10010\n" * 50)
-    plain = endless_desk()
+    plain = ladder_desk()
     plain.replay.feed(bars, START_MS)
     monkeypatch.setattr(replay, "_FILLS_AT_ONCE", 20)
-    tight = endless_desk()
+    tight = ladder_desk()
     tight.replay.feed(bars, START_MS)
     assert len(plain.replay.all_fills()) == 50 * 12
     assert len(plain.replay.fills) < len(tight.replay.fills)

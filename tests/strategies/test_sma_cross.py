@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.kernel.markets import random_bars
-from tests.kernel.tables import MONEY, START_MS, desk, guard_record, rows
+from tests.kernel.tables import MONEY, START_MS, bars_of, desk, guard_record, rows
 from tests.kernel.test_no_lookahead import check_cut
 
 from perpdesk.kernel.records import ABSENT_MS, BUY, MINUTE_MS, SELL, tag_name
@@ -64,6 +65,22 @@ def test_the_guards_stop_and_trail_rest_on_the_exchange():
     assert run.fills() == rows("5 +0s entry BUY 97 @ 1030 taker\n6 +40s trail SELL 97 @ 1078 taker")
     run = cross_desk(notional=1, guard=guard).play(closes(1000, 1000, 1000, 1000, 1030, 1031, 950))
     assert run.fills() == rows("5 +0s entry BUY 97 @ 1030 taker\n6 +40s stop SELL 97 @ 989 taker")
+
+
+def test_asked_twice_at_one_step_it_answers_the_same():
+    """Late data asks again (DESIGN: want is idempotent)."""
+    run = cross_desk(notional=1, gate_shut=1).play(closes(1000, 1000, 1000, 1000))
+    mind, books = run.replay.mind, run.books
+    bars = bars_of("1000 1030 1000 1030", start_ms=run.at_ms)
+    asked = np.zeros(1, np.int64)
+    module = mind.strategy.compiled()
+    module.advance_step(
+        mind.params, mind.shared, mind.states, books.heads, 0, bars[0], run.at_ms + MINUTE_MS, asked
+    )
+    assert asked[0] == 1
+    assert run.react(1030, in_path=0)
+    assert run.react(1030, in_path=0)
+    assert run.head().cand_side == BUY
 
 
 def test_a_timeout_closes_a_position_that_never_crosses_back():

@@ -14,7 +14,17 @@
 
 from perpdesk.config.lint import Finding, lint, refuse_errors
 from perpdesk.config.load import DEFAULT_PATH, Loaded, load, loads
-from perpdesk.config.schema import Account, Config, Paper, Risk, Score, SmaCross, Version
+from perpdesk.config.schema import (
+    Account,
+    Config,
+    Paper,
+    Risk,
+    Score,
+    SmaCross,
+    V2Version,
+    V3Version,
+    Version,
+)
 from perpdesk.config.show import Row, show_rows, show_text
 from perpdesk.config.snapshot import Snapshot, read_snapshot, snapshot
 
@@ -30,6 +40,8 @@ __all__ = [
     "Score",
     "SmaCross",
     "Snapshot",
+    "V2Version",
+    "V3Version",
     "Version",
     "lint",
     "load",

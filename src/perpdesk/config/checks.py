@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 
 from perpdesk.config.decode import Sources
@@ -22,7 +23,7 @@ def _sma_cross(sma: SmaCross, sources: Sources) -> None:
         raise sources.error(message, "sma_cross.fast", "E13")
 
 
-def _versions(versions: tuple[Version, ...], sources: Sources) -> None:
+def _versions(versions: Sequence[Version], sources: Sources) -> None:
     count = Counter(version.name for version in versions)
     for i, version in enumerate(versions):
         path = f"score.versions[{i}]"

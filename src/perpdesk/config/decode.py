@@ -43,8 +43,9 @@ def decode(kind: type[_Struct], tree: Tree, sources: Sources, path: str = "") ->
     if not isinstance(tree, Branch):
         raise problem(f"must be a mapping of keys to values, was {_shown(tree)}", path, tree.source)
     fields = {part.name: part for part in msgspec.structs.fields(kind)}
+    tag_field = kind.__struct_config__.tag_field
     for key, value in tree.children.items():
-        if key not in fields:
+        if key not in fields and key != tag_field:
             raise _unknown(key, value, path, list(fields))
     values = {}
     for name, part in fields.items():
@@ -71,6 +72,31 @@ def _unknown(key: str, value: Tree, path: str, known: list[str]) -> ConfigError:
     return problem(message, below(path, key), value.source)
 
 
+def tagged_kinds(kind: Any) -> dict[str, type[msgspec.Struct]]:
+    """The structs of a union that a word in one of their keys tells apart, by that word; else nothing."""
+    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else ()
+    if not all(isinstance(one, type) and issubclass(one, msgspec.Struct) for one in kinds):
+        return {}
+    return {str(one.__struct_config__.tag): one for one in kinds}
+
+
+def _kind_of(kinds: dict[str, type[msgspec.Struct]], tree: Tree, path: str, sources: Sources) -> Any:
+    """Which of the structs is meant: ``scorer: v3`` means the one that is tagged so."""
+    first = next(iter(kinds.values()))
+    if not isinstance(tree, Branch):
+        return first  # decode says what is wrong
+    key = str(first.__struct_config__.tag_field)
+    here = below(path, key)
+    rule = Word("E02", tuple(kinds))
+    if key not in tree.children:
+        raise problem(f"is missing: must be {rule.expects}", here, tree.source)
+    leaf = tree.children[key]
+    sources.of[here] = leaf.source
+    if not isinstance(leaf, Leaf):
+        raise problem(f"must be {rule.expects}, was {_shown(leaf)}", here, leaf.source)
+    return kinds[_text(rule, Annotated[str, rule], leaf, here)]
+
+
 def split_annotation(kind: Any) -> tuple[Any, Any, bool]:
     """(bare type, rule or None, may it be null?) of an annotation."""
     nullable = False
@@ -90,6 +116,9 @@ def _expects(kind: Any) -> str:
 
 
 def _value(kind: Any, tree: Tree, path: str, sources: Sources) -> object:
+    kinds = tagged_kinds(kind)
+    if kinds:
+        return decode(_kind_of(kinds, tree, path, sources), tree, sources, path)
     bare, rule, nullable = split_annotation(kind)
     if get_origin(bare) is tuple:
         return _list(get_args(bare)[0], rule, tree, path, sources)

@@ -26,6 +26,9 @@ def tree_of(value: object, source: Source) -> Tree:
     """A config or a part of it as a tree, every leaf from ``source``."""
     if isinstance(value, msgspec.Struct):
         fields = msgspec.structs.asdict(value)
+        config = value.__struct_config__
+        if config.tag_field is not None:
+            fields = {config.tag_field: config.tag, **fields}
         return Branch({name: tree_of(part, source) for name, part in fields.items()}, source)
     if isinstance(value, tuple):
         return Listed(tuple(tree_of(item, source) for item in value), source)

@@ -14,7 +14,15 @@ from decimal import Decimal
 from itertools import combinations
 from math import gcd
 
-from perpdesk.config.schema import Config, Guardian, SmaCross, TimedStop, Version, leverage_of
+from perpdesk.config.schema import (
+    Config,
+    Guardian,
+    SmaCross,
+    TimedStop,
+    V2Version,
+    V3Version,
+    leverage_of,
+)
 from perpdesk.domain.errors import ConfigError
 from perpdesk.domain.units import plain
 
@@ -25,7 +33,7 @@ STRATEGIES = ("score", "sma_cross")
 MMR_FRACTION_UNKNOWN = Decimal("0.025")
 # A symbol rated L2 needs this share of the highest score on top of the threshold.
 RATING_BONUS_WORST = Decimal("0.1")
-SCORE_MAX = {"v2": Decimal(100)}
+V2_SCORE_MAX, V3_SCORE_MAX = Decimal(100), Decimal(42)
 # Of the exchange's 200 conditional orders per account, ten are kept free.
 CONDITIONAL_ORDERS_MAX = 190
 
@@ -171,7 +179,7 @@ def _score(config: Config, mmr: Decimal, symbols: int) -> Iterator[Finding]:
 
 
 def _versions(
-    config: Config, enabled: list[tuple[int, Version]], mmr: Decimal, symbols: int
+    config: Config, enabled: list[tuple[int, V2Version | V3Version]], mmr: Decimal, symbols: int
 ) -> Iterator[Finding]:
     widest = widest_stop(config.score.guardian)
     yield from _disaster(config, widest, _widest_field(config.score.guardian))
@@ -180,15 +188,7 @@ def _versions(
         # The stop is common to all versions, so the key to change is the leverage.
         yield from _liquidation(config, widest, leverage_of(config, version), mmr, f"{path}.leverage")
         yield from _ceiling(config, version.max_positions, f"{path}.max_positions")
-        most = SCORE_MAX[version.scorer]
-        if version.params.min_score_to_trade + RATING_BONUS_WORST * most > most:
-            yield Finding(
-                "L08",
-                WARNING,
-                f"{path}.params.min_score_to_trade",
-                f"a symbol with the worst rating bonus ({plain(RATING_BONUS_WORST * most)}) can never reach "
-                f"it: use at most {plain(most - RATING_BONUS_WORST * most)}",
-            )
+        yield from _reachable(version, f"{path}.params")
     for (_, one), (j, other) in combinations(enabled, 2):
         step = gcd(one.scan_interval_s, other.scan_interval_s)
         if (one.start_offset_s - other.start_offset_s) % step == 0:
@@ -208,6 +208,27 @@ def _versions(
             f"{planned} conditional orders are planned, {CONDITIONAL_ORDERS_MAX} fit with a reserve: lower "
             "max_positions",
         )
+
+
+def _reachable(version: V2Version | V3Version, path: str) -> Iterator[Finding]:
+    """Can a symbol with the worst rating bonus still reach the thresholds?"""
+    if isinstance(version, V2Version):
+        most = V2_SCORE_MAX
+        thresholds = {"min_score_to_trade": version.params.min_score_to_trade}
+    else:
+        most = V3_SCORE_MAX
+        params = version.params
+        thresholds = {"min_score_long": params.min_score_long, "min_score_short": params.min_score_short}
+    bonus = RATING_BONUS_WORST * most
+    for key, threshold in thresholds.items():
+        if threshold + bonus > most:
+            yield Finding(
+                "L08",
+                WARNING,
+                f"{path}.{key}",
+                f"a symbol with the worst rating bonus ({plain(bonus)}) can never reach it: use at most "
+                f"{plain(most - bonus)}",
+            )
 
 
 def _trailing(config: Config) -> Iterator[Finding]:

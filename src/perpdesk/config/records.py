@@ -7,13 +7,14 @@ the floor once the trailing exit is armed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 
 import numpy as np
 
 from perpdesk.config.lint import widest_stop
-from perpdesk.config.schema import Config, Version, leverage_of
+from perpdesk.config.schema import Config, V2Version, V3Version, leverage_of
 from perpdesk.domain.units import money_e8, ppm_of
 from perpdesk.kernel.records import (
     CROSS,
@@ -25,7 +26,7 @@ from perpdesk.kernel.records import (
     zeros,
 )
 from perpdesk.kernel.strategy import Strategy
-from perpdesk.strategies import score_v2, sma_cross
+from perpdesk.strategies import score_v2, score_v3, sma_cross
 
 # Sleeves of one family may hold the same symbol: the versions of score count as one.
 FAMILY_SCORE, FAMILY_SMA_CROSS = 1, 2
@@ -117,20 +118,40 @@ def score_guard(config: Config) -> np.recarray:
     return guard
 
 
-def _version_sleeve(config: Config, version: Version) -> Sleeve:
+def in_universe(sleeve: Sleeve, symbols: tuple[str, ...]) -> Sleeve:
+    """The sleeve told where in the universe the symbols are that its strategy looks at by name."""
+    if sleeve.strategy is not score_v3.STRATEGY:
+        return sleeve
+    params = sleeve.params.copy()
+    params.coins[0] = score_v3.coins_of(symbols)
+    return replace(sleeve, params=params)
+
+
+def _version_sleeve(config: Config, version: V2Version | V3Version) -> Sleeve:
     guardian = config.score.guardian
     timeouts = tuple((float(t.ratio), t.minutes * MINUTE_MS) for t in guardian.timeouts)
-    params = score_v2.params_record(
+    if isinstance(version, V2Version):
+        strategy = score_v2.STRATEGY
+        params_record = partial(score_v2.params_record, min_score=float(version.params.min_score_to_trade))
+    else:
+        strategy = score_v3.STRATEGY
+        params_record = partial(
+            score_v3.params_record,
+            min_score_long=float(version.params.min_score_long),
+            min_score_short=float(version.params.min_score_short),
+            sudden_move=version.params.sudden_move,
+            pull_back=version.params.pull_back,
+        )
+    params = params_record(
         margin_e8=money_e8(version.margin_usdt, f"score.{version.name}.margin_usdt"),
         leverage=leverage_of(config, version),
-        min_score=float(version.params.min_score_to_trade),
         scan_interval_ms=version.scan_interval_s * _SECOND_MS,
         scan_offset_ms=version.start_offset_s * _SECOND_MS,
         stop_ppm=ppm_of(widest_stop(guardian), "score.guardian"),
         timeouts=timeouts or ((0.0, 0),),  # none: one rule for every score, without a limit
     )
     limits = _limits(config, FAMILY_SCORE, version.max_positions, config.score.cooldown_s)
-    return Sleeve(version.name, score_v2.STRATEGY, params, score_guard(config), limits)
+    return Sleeve(version.name, strategy, params, score_guard(config), limits)
 
 
 def _limits(config: Config, family: int, positions_max: int, cooldown_s: int) -> np.recarray:

@@ -48,6 +48,7 @@ Fee = Annotated[Decimal, fraction("E12", at_least=0, at_most="0.01")]
 Leverage = Annotated[int, whole("E06", "a whole number", 1, 20)]
 PositionCount = Annotated[int, whole("E06", "a whole number", 1, 200)]
 Seconds = Annotated[int, whole("E10", "whole seconds", 0, SECONDS_A_DAY)]
+ScanInterval = Annotated[int, whole("E03", "whole seconds", 60, SECONDS_A_DAY, multiple_of=60)]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -120,30 +121,58 @@ class SmaCross(Section, frozen=True, kw_only=True):
 
 
 class V2Params(Section, frozen=True, kw_only=True):
-    """What the V2 scorer decides with."""
+    """What the V2 scorer decides with, of 100 points."""
 
     min_score_to_trade: Annotated[
         Decimal, Number("E04", "a score", above=Decimal(0), at_most=Decimal(100), places=6)
     ] = Decimal(60)
 
 
+V3Score = Annotated[Decimal, Number("E04", "a score", above=Decimal(0), at_most=Decimal(42), places=6)]
+
+
+class V3Params(Section, frozen=True, kw_only=True):
+    """What the V3 scorer decides with, of 42 points. The signals enter below the threshold."""
+
+    min_score_long: V3Score = Decimal(28)
+    min_score_short: V3Score = Decimal(22)
+    sudden_move: bool = False
+    pull_back: bool = False
+
+
 class Version(Section, frozen=True, kw_only=True):
-    """One scorer version: its scan grid, sizing and threshold. It owns its own positions."""
+    """One scorer version: its scan grid and sizing. It owns its own positions."""
 
     name: Annotated[
         str,
         Name("E01", re.compile(r"[a-z][a-z0-9_]{0,19}"), "a-z first, then up to 19 of a-z, 0-9 and '_'"),
     ]
-    scorer: Annotated[str, Word("E02", ("v2",), later=("v3",))]
     enabled: bool = True
     # Scans fall on steps, and steps on whole minutes.
-    scan_interval_s: Annotated[int, whole("E03", "whole seconds", 60, SECONDS_A_DAY, multiple_of=60)] = 600
+    scan_interval_s: ScanInterval = 600
     start_offset_s: Annotated[int, whole("E03", "whole seconds", 0, SECONDS_A_DAY, multiple_of=60)] = 0
     entry_mode: Annotated[str, Word("E05", ("market",), later=("confirm_5m", "ladder"))] = "market"
     margin_usdt: Annotated[Decimal, money("E06", at_least=1, at_most=1_000_000)] = Decimal(400)
     leverage: Leverage | None = 5
     max_positions: PositionCount = 20
+
+    @property
+    def scorer(self) -> str:
+        """The word in the file that tells one form of a version from the other."""
+        return str(self.__struct_config__.tag)
+
+
+class V2Version(Version, frozen=True, kw_only=True, tag_field="scorer", tag="v2"):
+    """A version of the V2 scorer."""
+
     params: V2Params = V2Params()
+
+
+class V3Version(Version, frozen=True, kw_only=True, tag_field="scorer", tag="v3"):
+    """A version of the V3 scorer."""
+
+    scan_interval_s: ScanInterval = 300
+    params: V3Params = V3Params()
 
 
 class TimedStop(Section, frozen=True, kw_only=True):
@@ -192,8 +221,9 @@ class Guardian(Section, frozen=True, kw_only=True):
 class Score(Section, frozen=True, kw_only=True):
     """The score trader: versions that scan in parallel, one guardian for all of them."""
 
-    versions: Annotated[tuple[Version, ...], Items("E01", 8)] = (
-        Version(name="v2", scorer="v2", start_offset_s=120),
+    versions: Annotated[tuple[V2Version | V3Version, ...], Items("E01", 8)] = (
+        V2Version(name="v2", start_offset_s=120),
+        V3Version(name="v3"),
     )
     guardian: Guardian = Guardian()
     cooldown_s: Seconds = 900

@@ -145,6 +145,11 @@ class Engine:
                 fee,
                 m.ms,
             )
+            if last and m.realised_e8 is not None:
+                # flat: what the sleeves realised on this symbol in all is what the exchange did
+                difference = m.realised_e8 - int(books.positions["realised_e8"][:, s].sum())
+                sleeve.compiled.book_difference(books.account, books.positions, v, s, difference)
+                realised += difference
             side = -1 if before > 0 else 1
             fill = self._row(m.ms, v, s, SLOT_STOP, side, m.price, lots, 1, TAG_LIQUIDATION, fee, realised)
             await self._tell(fill, v, s, "", trade_id, before)

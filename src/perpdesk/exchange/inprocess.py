@@ -167,7 +167,8 @@ class InProcessVenue:
             for place in range(len(self._client_ids[s])):
                 self._forget(s, place)
             self._trade_id += 1
-            return ForcedClose(s, side, price, lots, fee_e8, ms, cursor, self._trade_id)
+            realised_e8 = int(self._positions[0, s].realised_e8)
+            return ForcedClose(s, side, price, lots, fee_e8, ms, cursor, self._trade_id, realised_e8)
         return PriceReached(s, cursor, ms)
 
     def _acted(

@@ -150,8 +150,9 @@ def protect(guard, instrument, position, slots, head, last, now_ms, in_path):
     if watches and not leaving:
         average = position.cost_e8 / (held * instrument.unit_e8)
         move = move_of(side, last, average)
-        if guard.trailing_activation > 0.0 and move >= guard.trailing_activation:
+        if position.armed == 0 and guard.trailing_activation > 0.0 and move >= guard.trailing_activation:
             position.armed = 1
+            position.best = last  # peaks are marks: what slippage made of our own fill is not one
         if position.armed and (last - position.best) * side > 0:
             position.best = last  # below the activation the best price decides nothing
         peak = max(move_of(side, position.best, average), move) if position.armed else move

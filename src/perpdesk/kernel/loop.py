@@ -130,6 +130,14 @@ def book_liquidation(account, instruments, positions, slots, heads, v, s, price,
 
 
 @njit(cache=True)
+def book_difference(account, positions, v, s, amount):
+    """Give a sleeve what the exchange realised on the netted position and the sleeves' own sums do not have."""
+    account[0].realised_e8 += amount
+    account[0].cash_e8 += amount
+    positions[v, s].realised_e8 += amount
+
+
+@njit(cache=True)
 def book_funding(account, instruments, positions, slots, heads, v, s, rate_e8, mark):
     """One funding payment of a sleeve; returns it (> 0: received)."""
     acct = account[0]

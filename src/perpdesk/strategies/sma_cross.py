@@ -52,6 +52,7 @@ def advance(params, shared, state, bar):
     state.fast_total = fast
     state.slow_total = slow
     state.count = i + 1
+    state.crossed = 0
     above = 1 if fast * params.slow > slow * params.fast else 0
     if above == state.above:
         return False
@@ -78,7 +79,6 @@ def want(params, shared, state, position, slots, head, last, now_ms, in_path):
             head.cand_timeout_ms = params.timeout_ms
     elif state.crossed < 0:
         put_market(slots[SLOT_EXIT], SELL, position.lots, 1, TAG_SIGNAL)
-    state.crossed = 0
 
 
 STRATEGY = Strategy(

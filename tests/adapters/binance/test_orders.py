@@ -65,7 +65,7 @@ class Bench:
         self.governor = Governor(self.clock, own)
         self.rest = Rest(
             hosts=simulated(server.url), clock=self.clock, server=own, governor=self.governor,
-            credentials=Credentials("apikey", "secret"), account="a", timeout_ms=500,
+            credentials=Credentials("apikey", "secret"), account="a", timeout_ms=20_000,
         )  # fmt: skip
         self.known = KnownOrders()
         self.orders = Orders(self.rest, self.known, [rules_of(row(), 2, Decimal("0.001"))], hedge=False)

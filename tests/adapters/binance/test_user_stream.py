@@ -54,10 +54,8 @@ async def running() -> AsyncIterator[tuple[Scripted, Keys, FakeNet, VirtualClock
         await rest.close()
 
 
-async def kept(server: Scripted, count: int) -> None:
-    await until(lambda: len(server.of(PATH, "PUT")) == count)
-    await asyncio.sleep(0.02)  # the answer's way back
-    await settle()
+async def kept(server: Scripted, count: int, stream: UserStream, clock: VirtualClock) -> None:
+    await until(lambda: len(server.of(PATH, "PUT")) == count and stream.kept_ms == clock.now_ms())
 
 
 async def minutes_pass(clock: VirtualClock, ms: int) -> None:
@@ -79,10 +77,10 @@ async def test_the_key_is_in_the_address_and_events_come_through() -> None:
 
 
 async def test_the_key_is_kept_and_the_socket_stays() -> None:
-    async with running() as (server, _, net, clock, _, _):
+    async with running() as (server, _, net, clock, stream, _):
         for count in (1, 2, 3):
             await minutes_pass(clock, KEEP_MS)
-            await kept(server, count)
+            await kept(server, count, stream, clock)
         assert len(net.sockets) == 1
 
 
@@ -121,9 +119,12 @@ async def test_a_keep_that_gets_no_answer_is_repeated_soon() -> None:
         keys.refuse = Say(drop=True)
         await minutes_pass(clock, KEEP_MS)
         await until(lambda: len(server.of(PATH, "PUT")) >= 1)
-        await asyncio.sleep(0.05)
         keys.refuse = None
-        before = len(server.of(PATH, "PUT"))
-        await minutes_pass(clock, KEEP_AGAIN_MS)
-        await until(lambda: len(server.of(PATH, "PUT")) > before)
+        before, failed_ms = len(server.of(PATH, "PUT")), clock.now_ms()
+
+        async def time_passes() -> None:
+            await minutes_pass(clock, 1_000)
+
+        await until(lambda: len(server.of(PATH, "PUT")) > before, time_passes)
+        assert clock.now_ms() - failed_ms >= KEEP_AGAIN_MS
         assert len(net.sockets) == 1

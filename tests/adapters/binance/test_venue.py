@@ -8,6 +8,7 @@ from tests.contract.binance_desk import BinanceDesk, binance_desk
 from tests.contract.venue_suite import START, order, trades
 
 from perpdesk.adapters.binance import endpoints as to
+from perpdesk.adapters.binance import standing
 from perpdesk.adapters.binance.endpoints import Endpoint
 from perpdesk.adapters.binance.limits import Cost, Lane
 from perpdesk.adapters.binance.rest import Rest
@@ -234,7 +235,7 @@ async def test_minutes_come_in_order_also_when_the_streams_are_silent(deaf: bool
     clock = VirtualClock(first_ms + 10_000)
     async with binance_desk(clock=clock) as desk:
         desk.wire.is_deaf = deaf
-        prices = iter(range(50_000, 60_000, 10))
+        prices = iter(range(50_000, 500_000, 10))
 
         async def seconds_pass() -> None:
             clock.advance_to(clock.now_ms() + 500)
@@ -249,7 +250,10 @@ async def test_minutes_come_in_order_also_when_the_streams_are_silent(deaf: bool
         assert desk.venue.minutes.missing == 0
 
 
-async def test_an_order_that_was_never_sent_is_proven_absent_after_its_fence() -> None:
+async def test_an_order_that_was_never_sent_is_proven_absent_after_its_fence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(standing, "LOOK_AGAIN_MS", 50)
     async with binance_desk() as desk:
         fence_ms = desk.rest.server.local_ms(desk.server.now_ms()) - 60_000
         found = await desk.venue.settle(0, "never", fence_ms)

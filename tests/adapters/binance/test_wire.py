@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
+import ipaddress
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -131,7 +139,9 @@ Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def peer(behave: Peer) -> AsyncIterator[tuple[Wire, list[int]]]:
+async def peer(
+    behave: Peer, *, tls: ssl.SSLContext | None = None, timeout_ms: int = 20_000
+) -> AsyncIterator[tuple[Wire, list[int]]]:
     """A wire to a server that behaves so on each connection, and how many connections there were."""
     connections: list[int] = []
 
@@ -144,15 +154,58 @@ async def peer(behave: Peer) -> AsyncIterator[tuple[Wire, list[int]]]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     port = server.sockets[0].getsockname()[1]
-    wire = Wire(f"http://127.0.0.1:{port}", timeout_ms=200, size_max=SIZE_MAX)
+    wire = Wire(f"http://127.0.0.1:{port}", timeout_ms=timeout_ms, size_max=SIZE_MAX)
     try:
         yield wire, connections
     finally:
         wire.close()
         server.close()
         await server.wait_closed()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate for 127.0.0.1, with its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "simulator")])
+    now = datetime.datetime.now(datetime.UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    encoded = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(encoded + made.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_a_certificate_that_nobody_vouches_for_is_refused(certificate: Path, trusted: bool) -> None:
+    """NET-11: there is no way to switch verification off."""
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(certificate)
+    async with peer(polite, tls=server_side) as (plain, _):
+        own = ssl.create_default_context(cafile=str(certificate)) if trusted else None
+        wire = Wire(f"https://127.0.0.1:{plain._port}", timeout_ms=20_000, size_max=SIZE_MAX, tls=own)
+        if trusted:
+            assert (await wire.request("GET", "/x")).status == 200
+        else:
+            with pytest.raises(WireFailed, match="SSLCertVerificationError"):
+                await wire.request("GET", "/x")
+        wire.close()
+        await asyncio.sleep(0.01)
 
 
 async def polite(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -174,7 +227,7 @@ async def test_a_request_without_an_answer_is_given_up_with_its_connection() -> 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
-    async with peer(silent) as (wire, connections):
+    async with peer(silent, timeout_ms=100) as (wire, connections):
         for _ in range(2):
             with pytest.raises(WireFailed, match="in time"):
                 await wire.request("POST", "/x", body=b"a=1")

@@ -43,7 +43,7 @@ class UserStream:
     ) -> None:
         self._rest, self._clock, self._on_event = rest, clock, on_event
         self._key = ""
-        self._kept_ms = 0
+        self.kept_ms = 0  # our time at which the exchange last confirmed the key
         self.line = Line(
             "user stream",
             clock=clock,
@@ -63,7 +63,7 @@ class UserStream:
 
     async def _url(self) -> str:
         answer = await self._rest.ask(to.LISTEN_START, (), Lane.PROTECT)
-        self._key, self._kept_ms = answer.listen_key, self._clock.now_ms()
+        self._key, self.kept_ms = answer.listen_key, self._clock.now_ms()
         return f"{self._rest.hosts.streams}/private/ws?listenKey={self._key}"
 
     async def _keep(self) -> None:
@@ -82,12 +82,12 @@ class UserStream:
             except PerpdeskError as error:
                 now_ms = self._clock.now_ms()
                 LOG.warning("the listen key could not be kept: %s", error)
-                if now_ms - self._kept_ms > KEY_LIFE_MS:
+                if now_ms - self.kept_ms > KEY_LIFE_MS:
                     self.line.renew()
                 due_ms = now_ms + KEEP_AGAIN_MS
             else:
-                self._kept_ms = self._clock.now_ms()
-                due_ms = self._kept_ms + KEEP_MS
+                self.kept_ms = self._clock.now_ms()
+                due_ms = self.kept_ms + KEEP_MS
                 if answer.listen_key != self._key:
                     self.line.renew()
 

@@ -47,6 +47,7 @@ class Contract:
     price_max: int
     price_precision: int
     qty_precision: int
+    lot_units: int
     status: str = "TRADING"
     percent_up_ppm: int = PPM + _PERCENT_PRICE_PPM
     percent_down_ppm: int = PPM - _PERCENT_PRICE_PPM
@@ -72,7 +73,7 @@ class Contract:
 
     def qty_text(self, lots: int) -> str:
         """A quantity in base currency."""
-        return units.plain(units.qty_of(lots, self.lot_step))
+        return fixed(lots * self.lot_units, self.qty_precision)
 
     def notional_e8(self, price: int, lots: int) -> int:
         """Money of so many lots at a price."""
@@ -139,5 +140,6 @@ def _contract(index: int, instrument: Instrument, record: Any, digits: int, step
         price_max=max(tick, ceiling // tick * tick),
         price_precision=max(2, units.digits_of(instrument.price_tick)),
         qty_precision=units.digits_of(step),
+        lot_units=units.to_units(step, units.digits_of(step)),
         status=instrument.status,
     )

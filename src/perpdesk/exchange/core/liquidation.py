@@ -1,4 +1,4 @@
-"""Liquidation: margin call, orders end, the position is closed by force, the fund behind it (§14.6)."""
+"""Liquidation: margin call, orders end, positions are closed bracket by bracket, the fund behind (§14.6)."""
 
 from __future__ import annotations
 
@@ -34,16 +34,21 @@ def _judge_isolated(world: World, account: Account, position: Position, now_ms: 
     for order in list(account.open_orders.values()):
         if order.contract == position.contract and order.is_open:
             settling.end_order(world, order, "EXPIRED", "EXPIRED", ER_LIQUIDATION, now_ms)
-    _take_over(world, account, position, position.margin_e8, now_ms)
+    while position.lots:
+        lots = step_lots(world, position)
+        backing = position.margin_e8 * lots // abs(position.lots)
+        _take_over(world, account, position, lots, backing, now_ms)
+        balance = position.margin_e8 + margin.unrealised_e8(world, position)
+        if margin.maintenance_e8(world, position) < balance:
+            break
     account.liquidating = False
 
 
 def _judge_cross(world: World, account: Account, now_ms: int) -> None:
-    held = [p for p in account.held() if not account.of(p.contract).isolated]
-    maintenance = sum(margin.maintenance_e8(world, p) for p in held)
-    balance = margin.cross_wallet_e8(account) + margin.cross_unrealised_e8(world, account)
-    if maintenance < balance:
-        _warn(world, account, held, maintenance, balance, True, now_ms)
+    held = _cross(account)
+    if not _is_due(world, account):
+        maintenance = sum(margin.maintenance_e8(world, p) for p in held)
+        _warn(world, account, held, maintenance, _cross_balance(world, account), True, now_ms)
         return
     account.liquidating = True
     for order in list(account.open_orders.values()):
@@ -51,12 +56,36 @@ def _judge_cross(world: World, account: Account, now_ms: int) -> None:
             settling.end_order(world, order, "EXPIRED", "EXPIRED", ER_LIQUIDATION, now_ms)
     held.sort(key=lambda p: margin.unrealised_e8(world, p))
     for position in held:
-        _take_over(world, account, position, max(0, margin.cross_wallet_e8(account)), now_ms)
-        left = [p for p in account.held() if not account.of(p.contract).isolated]
-        rest = sum(margin.maintenance_e8(world, p) for p in left)
-        if left and rest < margin.cross_wallet_e8(account) + margin.cross_unrealised_e8(world, account):
-            break
+        while position.lots and _is_due(world, account):
+            lots = step_lots(world, position)
+            _take_over(world, account, position, lots, max(0, margin.cross_wallet_e8(account)), now_ms)
     account.liquidating = False
+
+
+def _cross(account: Account) -> list[Position]:
+    return [p for p in account.held() if not account.of(p.contract).isolated]
+
+
+def _cross_balance(world: World, account: Account) -> int:
+    return margin.cross_wallet_e8(account) + margin.cross_unrealised_e8(world, account)
+
+
+def _is_due(world: World, account: Account) -> bool:
+    held = _cross(account)
+    needed = sum(margin.maintenance_e8(world, p) for p in held)
+    return bool(held) and needed >= _cross_balance(world, account)
+
+
+def step_lots(world: World, position: Position) -> int:
+    """Lots of the next step: down to the bracket below, or everything from the lowest one."""
+    market = world.markets[position.contract]
+    contract = market.contract
+    held = abs(position.lots)
+    bracket = margin.bracket_at(contract, contract.notional_e8(market.mark, held))
+    if bracket == 0:
+        return held
+    keep = contract.brackets[bracket - 1][0] // (market.mark * contract.unit_e8)
+    return held - keep
 
 
 def _warn(
@@ -74,14 +103,15 @@ def _warn(
     account.margin_called = near
 
 
-def _take_over(world: World, account: Account, position: Position, backing_e8: int, now_ms: int) -> None:
-    """Close the whole position at mark with the liquidation fee; a loss beyond its backing is the fund's."""
+def _take_over(
+    world: World, account: Account, position: Position, lots: int, backing_e8: int, now_ms: int
+) -> None:
+    """Close so many lots at mark with the liquidation fee; a loss beyond their backing is the fund's."""
     market = world.markets[position.contract]
     contract = market.contract
-    lots = abs(position.lots)
     side = -1 if position.lots > 0 else 1
     notional = contract.notional_e8(market.mark, lots)
-    loss_before_fee = margin.unrealised_e8(world, position)
+    loss_before_fee = margin.unrealised_e8(world, position) * lots // abs(position.lots)
     fee = int(ledger.fee_e8(notional, contract.liquidation_fee_ppm))
     fee = max(0, min(fee, backing_e8 + loss_before_fee))
     order = Order(
@@ -115,8 +145,8 @@ def _take_over(world: World, account: Account, position: Position, backing_e8: i
     world.house_lots[contract.index] -= side * lots
     world.house_cash_e8 += side * notional
     events.order_update(world, order, "NEW", now_ms)
-    settling.book_fill(world, order, market.mark, lots, market.trade_id, False, now_ms, fee)
-    shortfall = -(backing_e8 + loss_before_fee - fee)
+    realised = settling.book_fill(world, order, market.mark, lots, market.trade_id, False, now_ms, fee)
+    shortfall = -(backing_e8 + realised - fee)
     if shortfall > 0:
         account.record.cash_e8 += shortfall
         account.record.realised_e8 += shortfall

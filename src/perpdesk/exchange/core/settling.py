@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from perpdesk.exchange.core import events
-from perpdesk.exchange.core.accounts import Account
+from perpdesk.exchange.core.accounts import Account, Position
 from perpdesk.exchange.core.contracts import Contract
 from perpdesk.exchange.core.orders import BUY, ER_GTE, ER_REDUCE_ONLY, SIDE_NAMES, Conditional, Order
 from perpdesk.exchange.core.world import World
 from perpdesk.kernel import ledger
 from perpdesk.kernel.records import TAG_NONE
+
+
+def warm_up(world: World) -> None:
+    """Let the kernel's functions be compiled before the first client waits for them; books nothing."""
+    account, position = Account(0, 10**12, 0), Position(0, "BOTH")
+    record, price = world.contracts[0].record, world.contracts[0].tick
+    position.record.leverage = 1
+    for side in (1, -1):
+        ledger.settle(account.record, position.record, record, side, price, 1, 0, TAG_NONE, 0)
+    ledger.pay_funding(account.record, position.record, record, 0, price)
+    ledger.maintenance_e8(record, ledger.fee_e8(price, 1))
 
 
 def closable(account: Account, contract: int, position_side: str, side: int) -> int:

@@ -301,12 +301,12 @@ def trading_status(call: Call) -> Answer:
 
 def start_stream(call: Call) -> Answer:
     """POST listenKey."""
-    return {"listenKey": call.server.listen_keys.start(call.account.index, call.now_ms)}
+    return {"listenKey": call.server.listen_keys.start(call.account.index, call.server.session_ms())}
 
 
 def extend_stream(call: Call) -> Answer:
     """PUT listenKey."""
-    key = call.server.listen_keys.extend(call.account.index, call.now_ms)
+    key = call.server.listen_keys.extend(call.account.index, call.server.session_ms())
     return no.BAD_LISTEN_KEY if key is None else {"listenKey": key}
 
 

@@ -17,6 +17,7 @@ from perpdesk.domain import units
 from perpdesk.domain.errors import InputError
 from perpdesk.exchange.core import market as market_rules
 from perpdesk.exchange.core import refusals as no
+from perpdesk.exchange.core import settling
 from perpdesk.exchange.core.contracts import contracts_of, universe_of
 from perpdesk.exchange.core.refusals import Refusal
 from perpdesk.exchange.core.world import World
@@ -28,11 +29,13 @@ from perpdesk.exchange.server.options import ServeOptions
 from perpdesk.exchange.server.running import RunningServer
 from perpdesk.exchange.server.security import public_key, signed_text
 from perpdesk.exchange.server.sources import Replay
+from perpdesk.kernel.records import MINUTE_MS
 from perpdesk.market.instruments import bundled
 
 ENDPOINTS = {**public.TABLE, **trading.TABLE, **accounting.TABLE}
 _JSON = "application/json"
 _BODY_MAX = 1 << 20
+_FLAT_MINUTES = 1_500  # of history where prices stand by themselves
 _WITHOUT_TIME = re.compile(r"&?(timestamp|signature|recvWindow)=[^&]*")
 LATE = Refusal(
     -1007,
@@ -53,6 +56,7 @@ def build(options: ServeOptions) -> RunningServer:
             raise InputError(f"no instrument describes {', '.join(missing)}", field="prices")
         universe = universe_of([known[symbol] for symbol in options.prices])
     world = World(universe, contracts_of(universe), options.rules)
+    settling.warm_up(world)
     server = RunningServer(options, world)
     start_ms = options.tape.start_ms if options.tape is not None else options.clock.now_ms()
     world.now_ms = start_ms
@@ -64,6 +68,8 @@ def build(options: ServeOptions) -> RunningServer:
         for symbol, price in options.prices.items():
             contract = world.by_symbol[symbol]
             price_units = units.price_to_units(price, contract.price_digits)
+            past_ms = start_ms - _FLAT_MINUTES * MINUTE_MS
+            server.publisher.candles[contract.index].see(price_units, 0, True, past_ms)
             market_rules.tick(world, contract.index, price_units, start_ms)
     if options.tape is not None:
         server.replay = Replay(server, options.start_step)
@@ -93,6 +99,8 @@ async def serve(options: ServeOptions) -> AsyncIterator[RunningServer]:
     tasks = [asyncio.ensure_future(_pulse(server))]
     if server.replay is not None and options.speed is not None and not options.lockstep:
         tasks.append(asyncio.ensure_future(server.replay.play(options.speed)))
+    for task in tasks:
+        task.add_done_callback(_tell_failure)
     try:
         yield server
     finally:
@@ -113,6 +121,14 @@ async def pause(ms: int) -> None:
 async def _mark(request: web.Request, response: web.StreamResponse) -> None:
     """Say on every answer, handshakes too, that this is no real exchange: live clients refuse it by this."""
     response.headers["X-Perpdesk-Simulated"] = "1"
+
+
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    """A market that stops by itself is a bug: say so at once."""
+    if task.cancelled() or task.exception() is None:
+        return
+    context = {"message": "the exchange's market has stopped", "exception": task.exception(), "task": task}
+    task.get_loop().call_exception_handler(context)
 
 
 async def _pulse(server: RunningServer) -> None:
@@ -212,7 +228,9 @@ def carry_out(server: RunningServer, asked: Asked) -> Answer:
 
 def _judge(server: RunningServer, asked: Asked, params: dict[str, str], now_ms: int) -> Answer:
     endpoint, request = asked.endpoint, asked.request
-    charged = server.limits.charge(request.remote or "", endpoint.pool, endpoint.weight_of(params), now_ms)
+    charged = server.limits.charge(
+        request.remote or "", endpoint.pool, endpoint.weight_of(params), server.session_ms()
+    )
     refusal, wait_s = charged
     if refusal is not None:
         if server.options.retry_after:
@@ -232,7 +250,7 @@ def _judge(server: RunningServer, asked: Asked, params: dict[str, str], now_ms: 
             if wrong is not None:
                 return wrong
     if endpoint.orders is not None and asked.account is not None:
-        crowded = server.limits.count_orders(asked.account, *endpoint.orders, now_ms)
+        crowded = server.limits.count_orders(asked.account, *endpoint.orders, server.session_ms())
         if crowded is not None:
             return crowded
     return endpoint.answer(call)
@@ -242,7 +260,7 @@ def _respond(server: RunningServer, asked: Asked, found: Answer) -> web.Response
     status = 200
     if isinstance(found, Refusal):
         status, found = found.http, found.body()
-    now_ms = server.now_ms()
+    now_ms = server.session_ms()
     headers = asked.headers
     headers["X-MBX-USED-WEIGHT-1M"] = str(server.limits.used(asked.request.remote or "", now_ms))
     if asked.endpoint.orders is not None and asked.account is not None:

@@ -64,6 +64,11 @@ class RunningServer:
             return self.world.now_ms
         return max(self.world.now_ms, self.options.clock.now_ms() + self._offset_ms)
 
+    def session_ms(self) -> int:
+        """The time of what belongs to connections (limits, listen keys, their longest life): it goes on while
+        a tape stands still, and does not race with it."""
+        return self.options.clock.now_ms() if self.follows_tape else self.now_ms()
+
     def shown_ms(self) -> int:
         """What the server says and judges timestamps by: its time plus a clock error."""
         return self.now_ms() + self._clock_error_ms
@@ -94,10 +99,10 @@ class RunningServer:
     def pass_time(self, now_ms: int) -> None:
         """Timers that are due, their events, and listen keys that end."""
         market_rules.advance(self.world, now_ms)
-        for key, _ in self.listen_keys.expired(now_ms):
+        session_ms = self.session_ms() if self.follows_tape else now_ms
+        for key, _ in self.listen_keys.expired(session_ms):
             self._say_expired(key)
-        if not self.follows_tape:
-            self.hub.end_old(now_ms)
+        self.hub.end_old(session_ms)
         self.flush()
 
     # -- the market --------------------------------------------------------------------------

@@ -195,7 +195,7 @@ class Hub:
         route, combined, streams, keys = parse_path(request.path, request.rel_url.raw_query_string)
         socket = web.WebSocketResponse(heartbeat=PING_S, max_msg_size=1 << 20)
         await socket.prepare(request)
-        connection = Connection(socket, route, combined, self._server.now_ms())
+        connection = Connection(socket, route, combined, self._server.session_ms())
         self.connections.add(connection)
         for key, events in keys:
             connection.keys[key] = events

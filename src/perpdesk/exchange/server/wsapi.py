@@ -66,7 +66,7 @@ class Session:
 
 async def serve(server: RunningServer, request: web.Request) -> web.StreamResponse:
     """One connection from handshake to end; requests are answered in order."""
-    now_ms = server.now_ms()
+    now_ms = server.session_ms()
     refusal, _ = server.limits.charge(request.remote or "", "weight", _HANDSHAKE_WEIGHT, now_ms)
     if refusal is not None:
         return web.Response(status=refusal.http, body=encode(refusal.body()), content_type="application/json")
@@ -103,7 +103,7 @@ def _frame(session: Session, request_id: Any, found: Answer, show: bool) -> dict
     else:
         frame |= {"status": 200, "result": found}
     if show:
-        now_ms, server = session.server.now_ms(), session.server
+        now_ms, server = session.server.session_ms(), session.server
         rules = server.limits.rules()
         counts = [server.limits.used(session.address, now_ms)]
         if session.keys is not None:
@@ -124,7 +124,9 @@ def _carry_out(session: Session, method: str, params: dict[str, Any]) -> Answer:
     endpoint = METHODS.get(method) or METHODS.get(method.removeprefix("v2/").removeprefix("v3/"))
     if endpoint is None:
         return UNKNOWN_METHOD
-    charged, _ = server.limits.charge(session.address, endpoint.pool, endpoint.weight_of(texts), now_ms)
+    charged, _ = server.limits.charge(
+        session.address, endpoint.pool, endpoint.weight_of(texts), server.session_ms()
+    )
     if charged is not None:
         return charged
     call = Call(server, texts, now_ms)
@@ -134,7 +136,7 @@ def _carry_out(session: Session, method: str, params: dict[str, Any]) -> Answer:
             return keys
         call.account_or_none, call.api_key = server.world.accounts[keys.account], keys.api_key
         if endpoint.orders is not None:
-            crowded = server.limits.count_orders(keys.account, *endpoint.orders, now_ms)
+            crowded = server.limits.count_orders(keys.account, *endpoint.orders, server.session_ms())
             if crowded is not None:
                 return crowded
     return endpoint.answer(call)
@@ -173,7 +175,7 @@ def _authorised(session: Session, params: dict[str, str], signed: bool) -> Keys 
 
 def _session(session: Session, method: str, params: dict[str, str], now_ms: int) -> Answer:
     server = session.server
-    charged, _ = server.limits.charge(session.address, "weight", _LOGON_WEIGHT, now_ms)
+    charged, _ = server.limits.charge(session.address, "weight", _LOGON_WEIGHT, server.session_ms())
     if charged is not None:
         return charged
     if method == "session.logon":
