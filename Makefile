@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 LOCKS := requirements/build.txt requirements/base.txt requirements/test.txt
 
-.PHONY: setup demo test check lint bench lock clean
+.PHONY: setup demo test check lint bench conformance lock clean
 
 setup: $(STAMP)
 
@@ -27,6 +27,10 @@ lint: setup
 
 bench: setup
 	$(BIN)/python bench/run.py
+
+# Strangers' clients live on the simulated exchange, each in an environment of its own.
+conformance: setup
+	$(BIN)/python conformance/run.py
 
 # Choose the versions anew: writes requirements/*.txt from requirements/*.in.
 lock: setup

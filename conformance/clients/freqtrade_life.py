@@ -54,7 +54,7 @@ class OneTrade(IStrategy):
         first, self.entered = not self.entered, True
         return first
 
-    def leverage(self, pair, current_time, current_rate, proposed_leverage, max_leverage, entry_tag, side, **kwargs):
+    def leverage(self, *args, **kwargs):
         return 3.0
 """
 

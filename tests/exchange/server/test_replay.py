@@ -15,11 +15,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from tests.conformance.wire import Wire, kinds, running
 
 from perpdesk.exchange.server.sources import path_of
 from perpdesk.kernel.records import MINUTE_MS, funding_dt, zeros
 from perpdesk.market.synthetic import synthetic_tape
-from tests.conformance.wire import Wire, kinds, running
 
 SYMBOL = "AAAUSDT"
 
