@@ -452,6 +452,17 @@ def test_a_strategys_exit_cancels_the_rest_of_the_entry():
     assert [tag_name(fill.tag) for fill in run.replay.all_fills()] == ["ENTRY", "SIGNAL"]
 
 
+def test_a_flat_position_takes_no_rest_of_its_entry():
+    """Three of twenty lots, sold again by a limit that the next opening jumps over: before the open, where the
+    entry would go on, the position is flat."""
+    run = desk(last=1000, **ENTRY_HALF_DONE)
+    run.play("1000 1000 1000 1000 0\n1000 1000 1000 1000 30")
+    run.want("LIMIT SELL 3 @ 1010 reduce")
+    run.play("1015 1016 1014 1015 200\n1015 1016 1014 1015 200")
+    assert run.fills() == ["1 +0s entry BUY 3 @ 1000 taker", "2 +0s a SELL 3 @ 1010 maker"]
+    assert run.slot(SLOT_ENTRY).kind == NONE
+
+
 @pytest.mark.parametrize("side", [1, -1])
 def test_a_reversal_at_the_same_cost_turns_the_stop_around(side):
     """The cost of the new position is the old one's to the last digit."""

@@ -131,7 +131,7 @@ def book_liquidation(account, instruments, positions, slots, heads, v, s, price,
 
 @njit(cache=True)
 def book_difference(account, positions, v, s, amount):
-    """Give a sleeve what the exchange realised on the netted position and the sleeves' own sums do not have."""
+    """Give a sleeve what the exchange realised on the netted position beyond the sleeves' own sums."""
     account[0].realised_e8 += amount
     account[0].cash_e8 += amount
     positions[v, s].realised_e8 += amount

@@ -141,6 +141,11 @@ def test_only_one_pair_at_a_time() -> None:
     assert after(done, flat(11))[0] == after(done, Passed(11))[0]
 
 
+def test_a_reading_while_a_pair_is_on_its_way_is_no_baseline() -> None:
+    run, _ = after(trading(), Reading(3, 0, D(30)), Counted(4, 0, D(30)))
+    assert (run.day.best, run.day.baseline, run.day.quote) == (0, 0, 30)
+
+
 def test_consecutive_failures_halt_and_a_success_forgets_them() -> None:
     run = trading(target=D(10_000), max_failures=2)
     for failure, left in ((True, 1), (False, 0), (True, 1)):

@@ -88,9 +88,9 @@ params_dt = np.dtype(
     align=True,
 )
 
-# One level: side +1 long, -1 short. base: what the slot had bought and sold, net, when the run began.
+# One level: side +1 long, -1 short. net_before: what the slot had bought and sold, net, when the run began.
 level_dt = np.dtype(
-    [(name, "i8") for name in ("side", "entry", "leave", "lots", "base", "start_held")], align=True
+    [(name, "i8") for name in ("side", "entry", "leave", "lots", "net_before", "start_held")], align=True
 )
 
 # go: a driver's wish to begin with the levels it has written; close_asked: to end. grid: machine state.
@@ -286,7 +286,7 @@ def _begin(params, state, position, slots, now_ms):
     for k in range(state.count):
         level = state.levels[k]
         slot = slots[SLOT_OWN + k]
-        level.base = slot.bought - slot.sold
+        level.net_before = slot.bought - slot.sold
         if level.start_held:
             put_market(slot, level.side, level.lots, 0, TAG_ENTRY)
 
@@ -294,7 +294,7 @@ def _begin(params, state, position, slots, now_ms):
 @njit(cache=True)
 def held_lots(level, slot):
     """Lots that a level holds now, whatever its side."""
-    return level.side * (slot.bought - slot.sold - level.base)
+    return level.side * (slot.bought - slot.sold - level.net_before)
 
 
 @njit(cache=True)
