@@ -113,7 +113,11 @@ class TriggerParams:
 
 @dataclass(frozen=True)
 class ExecutorParams:
-    """What one grid run may do. Money is 1e-8 of the quote currency."""
+    """What one grid run may do. Money is 1e-8 of the quote currency.
+
+    level_cooldown_ms is for levels whose orders travel (machine.COOLDOWN, the engine's executor): in
+    bar-driven runs a level's cooldown is over when the bar closes, so strategy.py does not read it.
+    """
 
     grid_levels: int = 10
     atr_multiplier_ppm: int = 800_000

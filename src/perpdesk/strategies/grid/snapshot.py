@@ -12,7 +12,11 @@ from typing import Any
 
 
 def fraction_text(value: int, scale: int) -> str:
-    """value / 10^scale as plain decimal text: ``fraction_text(800, 3)`` is ``0.8``."""
+    """value / 10^scale as plain decimal text: ``fraction_text(800, 3)`` is ``0.8``.
+
+    For the parameter block of a grid, whose fractions are integers here (params.py): the grid section of
+    the config, once it exists, writes its snapshot with it.
+    """
     digits = f"{abs(value):0{scale + 1}d}"
     whole, part = (digits[:-scale], digits[-scale:].rstrip("0")) if scale else (digits, "")
     sign = "-" if value < 0 else ""
