@@ -48,7 +48,7 @@ ConfigOption = Annotated[
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; repeatable.")]
 BalanceOption = Annotated[str | None, typer.Option("--balance", help="Starting balance in USDT.")]
 StrategyOption = Annotated[
-    list[str] | None, typer.Option("--strategy", help="sma_cross, score_v2; repeatable.")
+    list[str] | None, typer.Option("--strategy", help="sma_cross, score_v2, score_v3; repeatable.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
