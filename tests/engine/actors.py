@@ -1,4 +1,4 @@
-"""A strategy that only the engine's tests use: whatever a position can be surrounded with, at random."""
+"""A strategy that only the engine's tests use: what a position can be surrounded with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from numba import njit
 from tests.kernel.actors import OWN_SLOTS, SLOTS
 
 from perpdesk.kernel.book import clear, put_limit, put_market, put_trailing, put_trigger
-from perpdesk.kernel.records import BUY, SELL, SLOT_EXIT, SLOT_OWN, STOP, TAG_LADDER, TAG_SIGNAL, TAKE_PROFIT
+from perpdesk.kernel.records import (
+    BUY,
+    SELL,
+    SLOT_EXIT,
+    SLOT_OWN,
+    STOP,
+    TAG_LADDER,
+    TAG_SIGNAL,
+    TAKE_PROFIT,
+    zeros,
+)
 from perpdesk.kernel.strategy import Strategy
 
 # The compile cache knows the sources of the package, not those of the tests.
@@ -21,10 +31,30 @@ def _ints(*names):
     return [(name, "i8") for name in names]
 
 
-# Holder: enters through the gate; while it holds, it places, moves and clears orders of every kind around the
-# position (adding or reducing), and takes all of them back when it is flat.
-holder_params_dt = np.dtype(_ints("activity", "leverage", "stop_ppm", "notional_e8"), align=True)
-holder_state_dt = np.dtype(_ints("seed", "fresh", "choice", "side", "slot", "away", "part"), align=True)
+# Member: enters through the gate and takes all its own orders back when it is flat. One strategy in two roles,
+# because each bound strategy is compiled on its own.
+#
+# HOLDER  while it holds, it places, moves and clears orders of every kind around the position, at random.
+# HERD    counts the symbols that rise once per step (observe) and prices its exits by that, inside bars too.
+HOLDER, HERD = 0, 1
+member_params_dt = np.dtype(_ints("role", "activity", "leverage", "stop_ppm", "notional_e8"), align=True)
+member_shared_dt = np.dtype(_ints("rising"), align=True)
+member_state_dt = np.dtype(_ints("seed", "fresh", "choice", "side", "slot", "away", "part"), align=True)
+
+
+def member_params(role, *, notional_e8, leverage=10, stop_ppm=20_000, activity=25):
+    """[1] params of the Member in a role. activity: of 100 minutes, how many it acts in."""
+    record = zeros(1, member_params_dt)
+    record[0] = (role, activity, leverage, stop_ppm, notional_e8)
+    return record
+
+
+@njit(cache=True)
+def member_observe(params, shared, bars):
+    shared.rising = 0
+    for s in range(bars.shape[0]):
+        if bars[s].open_ms >= 0 and bars[s].close > bars[s].open:
+            shared.rising += 1
 
 
 @njit(cache=True)
@@ -34,7 +64,9 @@ def _roll(state, n):
 
 
 @njit(cache=True)
-def holder_advance(params, shared, state, bar):
+def member_advance(params, shared, state, bar):
+    if params.role == HERD:
+        return True
     state.seed = (state.seed + bar.close) % 2147483648
     state.fresh = 0
     if _roll(state, 100) >= params.activity:
@@ -49,21 +81,32 @@ def holder_advance(params, shared, state, bar):
 
 
 @njit(cache=True)
-def holder_want(params, shared, state, position, slots, head, last, now_ms, in_path):
+def member_want(params, shared, state, position, slots, head, last, now_ms, in_path):
     if position.lots == 0:
         for k in range(SLOT_OWN, SLOT_OWN + OWN_SLOTS):
             clear(slots[k])
-    if in_path or not state.fresh:
-        return
-    state.fresh = 0
+    if params.role == HERD:
+        _herd(params, shared, position, slots, head, last, in_path)
+    elif in_path == 0 and state.fresh:
+        state.fresh = 0
+        _hold(params, state, position, slots, head, last)
+
+
+@njit(cache=True)
+def _enter(params, head, side, strength):
+    head.cand_side = side
+    head.cand_score = strength
+    head.cand_score_max = 10.0
+    head.cand_notional_e8 = params.notional_e8 * strength
+    head.cand_leverage = params.leverage
+    head.cand_stop_ppm = params.stop_ppm
+    head.cand_timeout_ms = 60_000 * (5 + 20 * strength)
+
+
+@njit(cache=True)
+def _hold(params, state, position, slots, head, last):
     if position.lots == 0:
-        head.cand_side = state.side
-        head.cand_score = state.part
-        head.cand_score_max = 4.0
-        head.cand_notional_e8 = params.notional_e8 * state.part
-        head.cand_leverage = params.leverage
-        head.cand_stop_ppm = params.stop_ppm
-        head.cand_timeout_ms = 60_000 * (5 + 20 * state.part)
+        _enter(params, head, state.side, state.part)
         return
     side = BUY if position.lots > 0 else SELL
     lots = max(1, abs(position.lots) * state.part // 4)
@@ -87,58 +130,23 @@ def holder_want(params, shared, state, position, slots, head, last, now_ms, in_p
         put_market(slots[SLOT_EXIT], -side, abs(position.lots), 1, TAG_SIGNAL)
 
 
-HOLDER = Strategy(
-    name=f"test_holder_{_HASH}",
-    params_dt=holder_params_dt,
-    state_dt=holder_state_dt,
-    advance=holder_advance,
-    want=holder_want,
-    slots=SLOTS,
-)
-
-
-# Herd: looks at all symbols at once (observe) and prices its exits by what it saw, inside bars too.
-herd_shared_dt = np.dtype(_ints("rising"), align=True)
-herd_state_dt = np.dtype(_ints("seed"), align=True)
-
-
 @njit(cache=True)
-def herd_observe(params, shared, bars):
-    shared.rising = 0
-    for s in range(bars.shape[0]):
-        if bars[s].open_ms >= 0 and bars[s].close > bars[s].open:
-            shared.rising += 1
-
-
-@njit(cache=True)
-def herd_advance(params, shared, state, bar):
-    return True
-
-
-@njit(cache=True)
-def herd_want(params, shared, state, position, slots, head, last, now_ms, in_path):
-    own = slots[SLOT_OWN]
+def _herd(params, shared, position, slots, head, last, in_path):
     if position.lots == 0:
-        clear(own)
         if in_path == 0 and shared.rising >= 2:
-            head.cand_side = BUY
-            head.cand_score = shared.rising
-            head.cand_score_max = 10.0
-            head.cand_notional_e8 = params.notional_e8
-            head.cand_leverage = params.leverage
-            head.cand_stop_ppm = params.stop_ppm
+            _enter(params, head, BUY, shared.rising)
         return
     away = last * (1 + shared.rising) // 5_000
-    put_limit(own, SELL, last + away, max(1, position.lots // 2), 1, TAG_LADDER, last)
+    put_limit(slots[SLOT_OWN], SELL, last + away, max(1, position.lots // 2), 1, TAG_LADDER, last)
 
 
-HERD = Strategy(
-    name=f"test_herd_{_HASH}",
-    params_dt=holder_params_dt,
-    state_dt=herd_state_dt,
-    shared_dt=herd_shared_dt,
-    advance=herd_advance,
-    want=herd_want,
-    observe=herd_observe,
+MEMBER = Strategy(
+    name=f"test_member_{_HASH}",
+    params_dt=member_params_dt,
+    state_dt=member_state_dt,
+    shared_dt=member_shared_dt,
+    advance=member_advance,
+    want=member_want,
+    observe=member_observe,
     slots=SLOTS,
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from tests.app.markets import configured
-from tests.kernel.actors import SCRIPT
+from tests.kernel.actors import ACTOR
 from tests.kernel.tables import fill_row, guard_record, script_params, sleeve_records
 
 from perpdesk.adapters.clocks import SystemClock, VirtualClock
@@ -51,7 +51,7 @@ class Acting(Configured):
 
 def scripted(plan: Mapping[int, int], *, guard: np.recarray | None = None, **params: int) -> Acting:
     """A sleeve that does at its n-th bar what the plan says: ENTER_LONG, ENTER_SHORT or LEAVE."""
-    return acted(SCRIPT, script_params(**params), plan=plan, guard=guard)
+    return acted(ACTOR, script_params(**params), plan=plan, guard=guard)
 
 
 def acted(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.app.markets import configured, drawn, synthetic, with_drops
-from tests.engine.actors import HERD, HOLDER
+from tests.engine.actors import HERD, HOLDER, MEMBER, member_params
 from tests.engine.desks import (
     ENTER_LONG,
     ENTER_SHORT,
@@ -35,9 +35,10 @@ from perpdesk.kernel.records import (
     SLOT_OWN,
     TAG_LIQUIDATION,
     TRADING_DISABLED,
-    zeros,
 )
 from perpdesk.ports import Answer, NewOrder, Outcome, StepOver
+
+HOLDING = member_params(HOLDER, notional_e8=1_000 * MONEY)
 
 
 def both(
@@ -414,9 +415,6 @@ def test_whatever_surrounds_a_position_fills_alike(
     seed: int, market_seed: int, cross: bool, share: str | None, drop: float
 ) -> None:
     """Limits, stops, take-profits, trailing orders and markets, adding and reducing, through gaps and crashes."""
-    params = zeros(1, HOLDER.params_dt)
-    params.activity, params.leverage, params.stop_ppm = 25, 10, 20_000
-    params.notional_e8 = 1_000 * 10**8
     guard = guard_record(stop_ppm=20_000, trail_activation_ppm=3_000, trail_callback_ppm=2_000)
     loaded = configured(
         f"account.margin_mode={'cross' if cross else 'isolated'}",
@@ -426,7 +424,7 @@ def test_whatever_surrounds_a_position_fills_alike(
     market = synthetic(240, seed=market_seed, symbols=2)
     if drop:
         market = with_drops(market, drop, every=80)
-    one, fills = both(market, acted(HOLDER, params, guard=guard, seed=seed), loaded)
+    one, fills = both(market, acted(MEMBER, HOLDING, guard=guard, seed=seed), loaded)
     check_books(one.books)
     assert one.executor.codes.keys() == {
         (0, s)
@@ -439,10 +437,8 @@ def test_whatever_surrounds_a_position_fills_alike(
 
 
 def test_the_random_desk_is_not_idle() -> None:
-    params = zeros(1, HOLDER.params_dt)
-    params.activity, params.leverage, params.stop_ppm, params.notional_e8 = 25, 10, 20_000, 1_000 * 10**8
     guard = guard_record(stop_ppm=20_000, trail_activation_ppm=3_000, trail_callback_ppm=2_000)
-    one, fills = both(synthetic(400), acted(HOLDER, params, guard=guard), configured())
+    one, fills = both(synthetic(400), acted(MEMBER, HOLDING, guard=guard), configured())
     assert len(fills) > 100
     slots = set(one.engine.fills()["slot"].tolist())
     assert slots >= {SLOT_ENTRY, *range(SLOT_OWN, SLOTS)}
@@ -452,11 +448,10 @@ def test_the_random_desk_is_not_idle() -> None:
 @pytest.mark.parametrize("cross", [False, True])
 def test_who_looks_at_all_symbols_sees_the_same(cross: bool) -> None:
     """What a strategy observed once a step, also where it is asked again inside a bar."""
-    params = zeros(1, HERD.params_dt)
-    params.leverage, params.stop_ppm, params.notional_e8 = 5, 20_000, 1_000 * MONEY
+    params = member_params(HERD, notional_e8=300 * MONEY)
     loaded = configured(
         f"account.margin_mode={'cross' if cross else 'isolated'}", "risk.daily_loss_limit=null"
     )
     guard = guard_record(stop_ppm=4_000)
-    _, fills = both(synthetic(400), acted(HERD, params, guard=guard), loaded)
+    _, fills = both(synthetic(400), acted(MEMBER, params, guard=guard), loaded)
     assert len(fills) > 100

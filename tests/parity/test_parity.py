@@ -220,6 +220,18 @@ def test_a_fill_that_only_one_side_has_is_found(monkeypatch: pytest.MonkeyPatch)
     assert difference.index == first
 
 
+def test_a_wallet_that_differs_behind_equal_books_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def luckier_desk(*args, **options):  # type: ignore[no-untyped-def]
+        one = desk(*args, **options)
+        monkeypatch.setattr(one.venue, "wallet_now_e8", lambda: 123)
+        return one
+
+    monkeypatch.setattr(parity, "desk", luckier_desk)
+    difference = compare(configured(), "sma_cross", drawn(WAVE)).first_difference
+    assert difference is not None
+    assert (difference.where, difference.field) == ("venue", "wallet_e8")
+
+
 def test_books_that_differ_behind_equal_fills_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Funding at the end, after the last fill, on one side only: no fill knows of it."""
     market = drawn(WAVE)
