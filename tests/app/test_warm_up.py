@@ -113,6 +113,7 @@ def test_a_tape_is_cut_at_whole_minutes() -> None:
         assert (len(market.warmup), len(market.bars)) == (warmup, 60 - warmup)
         assert market.from_ms == tape.start_ms + warmup * MINUTE_MS
         assert market.to_ms == tape.end_ms
+        assert market.warmup_ms == tape.start_ms
         assert market.notes == ("a note",)
     with pytest.raises(InputError, match="no bars at or after"):
         cut(tape, tape.end_ms, none, True, [])

@@ -31,12 +31,13 @@ def _ints(*names):
     return [(name, "i8") for name in names]
 
 
-# Member: enters through the gate and takes all its own orders back when it is flat. One strategy in two roles,
+# Member: enters through the gate and takes all its own orders back when it is flat. One strategy in three roles,
 # because each bound strategy is compiled on its own.
 #
 # HOLDER  while it holds, it places, moves and clears orders of every kind around the position, at random.
 # HERD    counts the symbols that rise once per step (observe) and prices its exits by that, inside bars too.
-HOLDER, HERD = 0, 1
+# KEEN    never asks but at its first bar, and wants in whenever it is asked and flat.
+HOLDER, HERD, KEEN = 0, 1, 2
 member_params_dt = np.dtype(_ints("role", "activity", "leverage", "stop_ppm", "notional_e8"), align=True)
 member_shared_dt = np.dtype(_ints("rising"), align=True)
 member_state_dt = np.dtype(_ints("seed", "fresh", "choice", "side", "slot", "away", "part"), align=True)
@@ -67,6 +68,9 @@ def _roll(state, n):
 def member_advance(params, shared, state, bar):
     if params.role == HERD:
         return True
+    if params.role == KEEN:
+        state.fresh += 1
+        return state.fresh == 1
     state.seed = (state.seed + bar.close) % 2147483648
     state.fresh = 0
     if _roll(state, 100) >= params.activity:
@@ -87,6 +91,9 @@ def member_want(params, shared, state, position, slots, head, last, now_ms, in_p
             clear(slots[k])
     if params.role == HERD:
         _herd(params, shared, position, slots, head, last, in_path)
+    elif params.role == KEEN:
+        if in_path == 0 and position.lots == 0:
+            _enter(params, head, BUY, 1)
     elif in_path == 0 and state.fresh:
         state.fresh = 0
         _hold(params, state, position, slots, head, last)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.app.markets import configured, drawn, synthetic, with_drops
-from tests.engine.actors import HERD, HOLDER, MEMBER, member_params
+from tests.engine.actors import HERD, HOLDER, KEEN, MEMBER, member_params
 from tests.engine.desks import (
     ENTER_LONG,
     ENTER_SHORT,
@@ -29,6 +29,7 @@ from tests.kernel.tables import MONEY, fill_row, guard_record, rows
 from perpdesk.app import Market
 from perpdesk.config.load import Loaded
 from perpdesk.kernel.records import (
+    COOLDOWN,
     MINUTE_MS,
     NONE,
     SLOT_ENTRY,
@@ -168,6 +169,34 @@ def test_the_rest_of_an_entry_goes_stale_and_what_filled_is_protected() -> None:
     assert "gone e1-0 CANCELED" in recorder.rows
     assert "dead e1-0" not in recorder.rows
     assert one.books.account.open_positions[0] == 0
+
+
+def test_whose_symbol_acted_in_the_bar_is_asked_at_its_close() -> None:
+    """A strategy that never asks: its stop fills inside bar 2, so it is heard at the close of bar 2 (and not again)."""
+    market = drawn("""
+        100 100 100 100
+        100 100 100 100
+        100 101  90  95
+         95  95  95  95
+         95  96  85  90
+         90  90  90  90
+    """)
+    keen = member_params(KEEN, notional_e8=10 * MONEY, leverage=5)
+    guard = guard_record(stop_ppm=40_000)
+    _, fills = both(market, acted(MEMBER, keen, guard=guard))
+    assert fills == rows("""
+        1 +0s entry BUY 10 @ 100 taker
+        2 +40s stop SELL 10 @ 96 taker
+        3 +0s entry BUY 10 @ 95 taker
+        4 +40s stop SELL 10 @ 92 taker
+        5 +0s entry BUY 11 @ 90 taker
+    """)
+    one, fills = both(market, acted(MEMBER, keen, guard=guard, cooldown_ms=2 * MINUTE_MS))
+    assert fills == rows("""
+        1 +0s entry BUY 10 @ 100 taker
+        2 +40s stop SELL 10 @ 96 taker
+    """)
+    assert one.books.account.verdicts[0, COOLDOWN] == 1
 
 
 def test_a_symbol_without_bars_stands_still() -> None:
