@@ -105,6 +105,7 @@ def report(
     """Finished positions by version, from futures_positions."""
     totals, positions = asyncio.run(_report(database, run, by_day))
     totals = [one for one in totals if version in (None, one.signal_version)]
+    positions = [one for one in positions if version in (None, one.signal_version)]
     rows = [_totals_json(one) for one in totals]
     if as_json:
         print_json({"versions": rows, "positions": len(positions)})
@@ -115,7 +116,7 @@ def report(
     out.print(
         table("finished positions", list(rows[0]), [[_cell(value) for value in row.values()] for row in rows])
     )
-    recent = [one for one in positions if version in (None, one.signal_version)][-10:]
+    recent = positions[-10:]
     cells = [[_cell(value) for value in _position_json(one).values()] for one in recent]
     if cells:
         out.print(table("the last ones", list(_position_json(recent[0])), cells))

@@ -183,7 +183,9 @@ def _tape(
         return synthetic_tape(seed, synthetic, _SYNTHETIC_MINUTES), 0
     if not data:
         return None, 0
-    wanted = [part.strip().upper() for part in symbols.split(",")] if symbols else None
+    wanted = None
+    if symbols is not None:
+        wanted = [part.strip().upper() for part in symbols.split(",") if part.strip()]
     tape = read_tape(data, symbols=wanted, end_ms=time_ms(to_text, "--to"), instruments=known)
     for warning in tape.warnings:
         notice(f"warning: {warning}")
