@@ -84,11 +84,92 @@ class Answer:
     """The venue's answer to one request.
 
     fence_ms: with UNKNOWN, our time after which the venue cannot accept the request any more (0: not told).
+    code: the venue's own error code, None without one.
     """
 
     outcome: Outcome
     reason: str = ""
     fence_ms: int = 0
+    code: int | None = None
+
+
+class Fate(Enum):
+    """What is proven of an order whose answer was lost."""
+
+    ALIVE = "alive"
+    ENDED = "ended"  # it was accepted; what traded of it is told as fills
+    ABSENT = "absent"  # it was never accepted and cannot be any more
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOrder:
+    """An order in one of the account's two books, in kernel units. price: limit or trigger.
+
+    is_ours is for the reader to decide (by the client id). close_position: closes whatever is held then.
+    """
+
+    client_id: str
+    symbol: int
+    kind: int
+    side: int
+    price: int
+    lots: int
+    reduce_only: bool
+    activation: int
+    callback_ppm: int
+    close_position: bool
+    is_conditional: bool
+    status: str
+    placed_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """The exchange's own view of one netted position. lots is signed, entry_price in kernel units (rounded).
+
+    symbol is -1 for a contract outside the universe; name is the exchange's. liquidation_price 0: none.
+    isolated: the margin type (None: not told).
+    """
+
+    symbol: int
+    name: str
+    lots: int
+    entry_price: int
+    mark_price: int
+    liquidation_price: int
+    isolated: bool | None
+    margin_e8: int
+    updated_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class VenueFill:
+    """A fill as the exchange's history has it. realised_e8: its own figure; order_id: its number."""
+
+    symbol: int
+    trade_id: int
+    order_id: int
+    client_id: str
+    side: int
+    price: int
+    lots: int
+    is_maker: bool
+    fee_e8: int
+    realised_e8: int
+    ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Income:
+    """One booking of the exchange on the wallet. kind: its incomeType; key: unique with kind and symbol."""
+
+    key: str
+    kind: str
+    symbol: str
+    asset: str
+    amount_e8: int
+    trade_id: int | None
+    ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +207,7 @@ class ForcedClose:
     """The exchange liquidated the position of a symbol and cancelled the symbol's orders.
 
     realised_e8: what it has realised on this symbol in all, the liquidation included (None: not told).
+    lots_left: what is left of the position after it (unsigned; None: not told): a large one goes in steps.
     """
 
     symbol: int
@@ -137,6 +219,7 @@ class ForcedClose:
     cursor: int
     trade_id: int
     realised_e8: int | None = None
+    lots_left: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +356,54 @@ class Venue(Protocol):
 
     async def wallet_e8(self) -> int:
         """Wallet balance (without unrealised profit)."""
+        ...
+
+
+class LiveVenue(Venue, Protocol):
+    """A venue that can be asked what it holds: what recovery and reconciliation need.
+
+    Every read raises a PerpdeskError where it could not find out; an empty answer is what was answered,
+    and proves nothing by itself.
+    """
+
+    async def settle(self, symbol: int, client_id: str, fence_ms: int) -> Fate:
+        """Prove what became of an order whose answer was UNKNOWN; waits until it is proven (rule R3)."""
+        ...
+
+    async def open_orders(self) -> list[OpenOrder]:
+        """Both books of the whole account, symbols of the universe only."""
+        ...
+
+    async def legs(self) -> list[Leg]:
+        """Every position that is not flat, outside the universe too."""
+        ...
+
+    async def fills_since(self, symbol: int, since_ms: int) -> list[VenueFill]:
+        """The account's fills of a symbol from since_ms (exchange time) on, oldest first, complete."""
+        ...
+
+    async def income_since(self, since_ms: int) -> list[Income]:
+        """The wallet's bookings from since_ms (exchange time) on, oldest first, complete."""
+        ...
+
+    async def close_position_stop(self, symbol: int, client_id: str, side: int, price: int) -> Answer:
+        """Place the stop that closes whatever is held then (the disaster stop), on the mark price."""
+        ...
+
+    async def limit_ioc(self, symbol: int, client_id: str, side: int, lots: int) -> Answer:
+        """Close with a reduce-only limit at the edge of the allowed band, immediate or cancel (rule R12)."""
+        ...
+
+    async def free_conditional_slots(self) -> int:
+        """How many conditional orders the account may still place."""
+        ...
+
+    def reachable(self) -> bool:
+        """Could the account reach the venue just now? (outage and ban: no)"""
+        ...
+
+    def exchange_ms(self) -> int:
+        """The exchange's time as far as it is known."""
         ...
 
 

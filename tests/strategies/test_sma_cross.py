@@ -12,11 +12,20 @@ from tests.kernel.markets import random_bars
 from tests.kernel.tables import MONEY, START_MS, bars_of, desk, guard_record, rows
 from tests.kernel.test_no_lookahead import check_cut
 
-from perpdesk.kernel.records import ABSENT_MS, BUY, MINUTE_MS, SELL, tag_name
+from perpdesk.kernel.records import (
+    ABSENT_MS,
+    BUY,
+    MINUTE_MS,
+    NONE,
+    SELL,
+    SLOT_OWN,
+    SLOT_STOP,
+    tag_name,
+)
 from perpdesk.strategies import sma_cross
 
 
-def cross_desk(fast=2, slow=3, *, symbols=1, guard=None, notional=10, timeout_ms=0, **options):
+def cross_desk(fast=2, slow=3, *, symbols=1, guard=None, notional=10, timeout_ms=0, profit_share_ppm=0, **options):
     params = sma_cross.params_record(
         fast=fast,
         slow=slow,
@@ -24,8 +33,10 @@ def cross_desk(fast=2, slow=3, *, symbols=1, guard=None, notional=10, timeout_ms
         leverage=5,
         stop_ppm=40_000,
         timeout_ms=timeout_ms,
+        profit_share_ppm=profit_share_ppm,
     )
-    return desk(sma_cross.STRATEGY, params, symbols=symbols, guard=guard, **options)
+    strategy = sma_cross.STAGED if profit_share_ppm else sma_cross.STRATEGY
+    return desk(strategy, params, symbols=symbols, guard=guard, **options)
 
 
 def closes(*prices):
@@ -65,6 +76,24 @@ def test_the_guards_stop_and_trail_rest_on_the_exchange():
     assert run.fills() == rows("5 +0s entry BUY 97 @ 1030 taker\n6 +40s trail SELL 97 @ 1078 taker")
     run = cross_desk(notional=1, guard=guard).play(closes(1000, 1000, 1000, 1000, 1030, 1031, 950))
     assert run.fills() == rows("5 +0s entry BUY 97 @ 1030 taker\n6 +40s stop SELL 97 @ 989 taker")
+
+
+def test_a_part_is_sold_once_at_its_profit_and_the_stop_shrinks_with_it():
+    guard = guard_record(stop_ppm=40_000)
+    guard.stage_ppm[0, 0] = 20_000
+    run = cross_desk(notional=1, guard=guard, profit_share_ppm=500_000)
+    run.play(closes(1000, 1000, 1000, 1000, 1030, 1060, 1070, 1080))
+    own = run.books.slots[0, 0, SLOT_OWN]
+    assert (own.kind, run.books.slots[0, 0, SLOT_STOP].lots) == (NONE, 49)
+    run.play(closes(1080, 900))
+    assert run.fills() == rows(
+        """
+        5 +0s entry BUY 97 @ 1030 taker
+        5 +40s a SELL 48 @ 1051 taker
+        9 +40s stop SELL 49 @ 989 taker
+        """
+    )
+    assert tag_name(run.replay.all_fills()[1].tag) == "TAKE_PROFIT"
 
 
 def test_asked_twice_at_one_step_it_answers_the_same():

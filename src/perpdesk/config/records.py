@@ -84,6 +84,11 @@ def sma_cross_sleeve(config: Config) -> Sleeve:
     if sma.trail_callback is not None:
         guard.trail_activation_ppm = ppm_of(sma.trail_activation, "sma_cross.trail_activation")
         guard.trail_callback_ppm = ppm_of(sma.trail_callback, "sma_cross.trail_callback")
+    share_ppm, strategy = 0, sma_cross.STRATEGY
+    if sma.take_profit is not None:
+        guard.stage_ppm[0, 0] = ppm_of(sma.take_profit, "sma_cross.take_profit")
+        share_ppm = ppm_of(sma.take_profit_share, "sma_cross.take_profit_share")
+        strategy = sma_cross.STAGED
     params = sma_cross.params_record(
         fast=sma.fast,
         slow=sma.slow,
@@ -91,9 +96,10 @@ def sma_cross_sleeve(config: Config) -> Sleeve:
         leverage=leverage_of(config, sma),
         stop_ppm=stop_ppm,
         timeout_ms=timeout_ms,
+        profit_share_ppm=share_ppm,
     )
     limits = _limits(config, FAMILY_SMA_CROSS, sma.positions_max, sma.cooldown_s)
-    return Sleeve("sma_cross", sma_cross.STRATEGY, params, guard, limits)
+    return Sleeve("sma_cross", strategy, params, guard, limits)
 
 
 def score_sleeves(config: Config) -> tuple[Sleeve, ...]:

@@ -116,6 +116,10 @@ class SmaCross(Section, frozen=True, kw_only=True):
     trail_callback: Annotated[Decimal, fraction(_MOVE_CODE, at_least="0.001", at_most="0.2")] | None = (
         Decimal("0.015")
     )
+    take_profit: Move | None = None
+    take_profit_share: Annotated[Decimal, fraction(_MOVE_CODE, at_least="0.01", at_most="0.99")] = Decimal(
+        "0.5"
+    )
     timeout_minutes: Annotated[int, whole(_MOVE_CODE, "whole minutes", 0, MINUTES_MAX)] = 0
     cooldown_s: Seconds = 0
 

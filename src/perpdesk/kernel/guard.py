@@ -23,6 +23,7 @@ from perpdesk.kernel.records import (
     SLOT_EXIT,
     SLOT_STOP,
     SLOT_TRAIL,
+    STAGES_MAX,
     STOP,
     TAG_EXCHANGE_STOP,
     TAG_FAST_STOP,
@@ -157,11 +158,15 @@ def protect(guard, instrument, position, slots, head, last, now_ms, in_path):
             position.best = last  # below the activation the best price decides nothing
         peak = max(move_of(side, position.best, average), move) if position.armed else move
 
-    if position.priced_cost_e8 != position.cost_e8:
+    if position.priced_cost_e8 != position.cost_e8 or position.priced_lots != position.lots:
         position.priced_cost_e8 = position.cost_e8
+        position.priced_lots = position.lots
         position.stop_price = trigger_price(position, instrument, -guard.stop_ppm, side)
         position.ratchet_price = trigger_price(position, instrument, guard.ratchet_ppm, side)
         position.trail_price = trigger_price(position, instrument, guard.trail_activation_ppm, side)
+        for i in range(STAGES_MAX):
+            if guard.stage_ppm[i] > 0:
+                position.stage_price[i] = trigger_price(position, instrument, guard.stage_ppm[i], side)
     stop = slots[SLOT_STOP]
     if guard.stop_ppm > 0 and stop.kind != MARKET:  # a triggered stop is left to finish
         ratcheted = position.armed and guard.ratchet_ppm > 0

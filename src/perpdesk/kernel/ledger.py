@@ -95,6 +95,7 @@ def _reduce(account, position, instrument, side, price, lots, tag, ms):
     account.cash_e8 += realised
     if position.lots == 0:
         position.priced_cost_e8 = 0
+        position.priced_lots = 0
         account.open_positions -= 1
         position.round_trips += 1
         position.closed_ms = ms

@@ -111,6 +111,24 @@ def book_fill(account, instruments, positions, slots, heads, v, s, k, side, pric
 
 
 @njit(cache=True)
+def book_outside(account, instruments, positions, slots, heads, v, s, side, price, lots, fee, tag, ms):
+    """Settle a fill that no slot of the sleeve asked for (a person, the disaster stop, a late answer).
+
+    Returns the realised profit. The slots stay as they are until the next reaction.
+    """
+    acct = account[0]
+    position = positions[v, s]
+    realised = settle(acct, position, instruments[s], side, price, lots, fee, tag, ms)
+    if position.lots == 0:
+        clear_shared(slots[v, s])
+    relevel(position, instruments[s], heads[v, s], position.margin_e8)
+    band(slots[v, s], heads[v, s])
+    if acct.margin_mode == CROSS:
+        _relevel_cross(acct, instruments, positions, slots, heads)
+    return realised
+
+
+@njit(cache=True)
 def book_trigger(positions, slots, heads, v, s, k):
     """Slot k triggered without a fill (no volume yet): from now on it works as a market order."""
     after_execution(slots[v, s, k], 0, positions[v, s].lots, 0)

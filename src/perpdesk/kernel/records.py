@@ -37,7 +37,13 @@ DAY_MS = 86_400_000
     TAG_LIQUIDATION,
     TAG_COMMAND,
     TAG_LADDER,
-) = range(12)
+    TAG_TAKE_PROFIT,
+    TAG_MANUAL,
+    TAG_DISASTER_STOP,
+    TAG_ADL,
+    TAG_SETTLEMENT,
+    TAG_UNPROTECTED,
+) = range(18)
 TAG_NAMES = (
     "NONE",
     "ENTRY",
@@ -51,6 +57,12 @@ TAG_NAMES = (
     "LIQUIDATION",
     "COMMAND",
     "LADDER",
+    "TAKE_PROFIT",
+    "MANUAL",
+    "DISASTER_STOP",
+    "ADL",
+    "SETTLEMENT",
+    "UNPROTECTED",
 )
 
 # A timed stop's tag carries its window: TAG_FAST_STOP + TAG_MINUTES * minutes.
@@ -164,9 +176,12 @@ slot_dt = np.dtype(
     align=True,
 )
 
+# Take-profit stages whose triggers the guard works out for a strategy to place.
+STAGES_MAX = 2
+
 # A sleeve's share of one symbol. lots is signed. cost_e8 is the entry notional of the lots held.
 # The *_e8 sums are since the start of the run. entry_* are set by the gate when it approves. *_price are
-# the guard's triggers, worked out once for each cost (priced_cost_e8).
+# the guard's triggers, worked out once for each average price (priced_cost_e8, priced_lots).
 position_dt = np.dtype(
     _ints(
         "lots",
@@ -188,11 +203,12 @@ position_dt = np.dtype(
         "entry_timeout_ms",
         "entry_stop_ppm",
         "priced_cost_e8",
+        "priced_lots",
         "stop_price",
         "ratchet_price",
         "trail_price",
     )
-    + [("entry_score", "f8"), ("entry_score_max", "f8")],
+    + [("stage_price", "i8", (STAGES_MAX,)), ("entry_score", "f8"), ("entry_score_max", "f8")],
     align=True,
 )
 
@@ -237,7 +253,8 @@ sleeve_dt = np.dtype(_ints("family", "positions_max", "cooldown_ms"), align=True
 
 # What the shared guard does for every position of a sleeve. Moves are fractions of the entry price;
 # 0 switches a rule off. stop_ppm and trail_* rest on the exchange, the float levels are watched on
-# the mark price in front of them. fixed_stop and timed_level are negative.
+# the mark price in front of them. fixed_stop and timed_level are negative. stage_ppm: position.stage_price,
+# for a strategy that takes profit in stages with slots of its own.
 TIMED_MAX = 4
 guard_dt = np.dtype(
     _ints("stop_ppm", "trail_activation_ppm", "trail_callback_ppm", "ratchet_ppm", "timeout_ms")
@@ -247,6 +264,7 @@ guard_dt = np.dtype(
         ("trailing_retrace", "f8"),
         ("trailing_floor", "f8"),
         ("fixed_tp", "f8"),
+        ("stage_ppm", "i8", (STAGES_MAX,)),
         ("timed_within_ms", "i8", (TIMED_MAX,)),
         ("timed_level", "f8", (TIMED_MAX,)),
     ],

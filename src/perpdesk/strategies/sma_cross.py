@@ -2,22 +2,40 @@
 
 Enters when the fast simple average of 1-minute closes crosses above the slow one and leaves when it
 crosses back below. Stop and trailing exit rest on the exchange; both belong to the shared guard.
+A part may be sold at a fixed profit: a resting order in the first slot of its own.
 See docs/strategies/sma_cross.md.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numba import njit
 
-from perpdesk.kernel.book import put_market
-from perpdesk.kernel.records import BUY, SELL, SLOT_EXIT, TAG_SIGNAL, zeros
+from perpdesk.kernel.book import clear, put_market, put_trigger
+from perpdesk.kernel.records import (
+    BUY,
+    MARKET,
+    SELL,
+    SLOT_EXIT,
+    SLOT_OWN,
+    TAG_SIGNAL,
+    TAG_TAKE_PROFIT,
+    TAKE_PROFIT,
+    zeros,
+)
 from perpdesk.kernel.strategy import Strategy
 
 WINDOW_MAX = 512  # a power of two, so that the ring needs no division
 
+_PPM = 1_000_000
+
 params_dt = np.dtype(
-    [(name, "i8") for name in ("fast", "slow", "notional_e8", "leverage", "stop_ppm", "timeout_ms")],
+    [
+        (name, "i8")
+        for name in ("fast", "slow", "notional_e8", "leverage", "stop_ppm", "timeout_ms", "profit_share_ppm")
+    ],
     align=True,
 )
 state_dt = np.dtype(
@@ -28,9 +46,19 @@ state_dt = np.dtype(
 
 
 def params_record(
-    *, fast: int, slow: int, notional_e8: int, leverage: int, stop_ppm: int, timeout_ms: int
+    *,
+    fast: int,
+    slow: int,
+    notional_e8: int,
+    leverage: int,
+    stop_ppm: int,
+    timeout_ms: int,
+    profit_share_ppm: int = 0,
 ) -> np.recarray:
-    """One params record. Windows are bars (1 <= fast < slow < 512), notional is per entry."""
+    """One params record. Windows are bars (1 <= fast < slow < 512), notional is per entry.
+
+    profit_share_ppm: how much of a position is sold at the guard's first stage (0: no such order).
+    """
     if not 1 <= fast < slow < WINDOW_MAX:
         raise ValueError(f"windows must satisfy 1 <= fast < slow < {WINDOW_MAX}, not {fast} and {slow}")
     record = zeros(1, params_dt)
@@ -64,8 +92,22 @@ def advance(params, shared, state, bar):
 
 
 @njit(cache=True)
+def _take_profit(params, position, slot):
+    """Rest the partial exit until it has traded once in this position."""
+    lots = abs(position.lots) * params.profit_share_ppm // _PPM
+    if slot.kind == MARKET and position.lots != 0:
+        slot.lots = min(slot.lots, abs(position.lots))  # triggered: its rest works on
+    elif lots == 0 or (slot.sold > 0 and slot.last_ms >= position.opened_ms):
+        clear(slot)
+    else:
+        put_trigger(slot, TAKE_PROFIT, SELL, position.stage_price[0], lots, TAG_TAKE_PROFIT)
+
+
+@njit(cache=True)
 def want(params, shared, state, position, slots, head, last, now_ms, in_path):
     """At the step of a cross: a candidate if flat, a market exit if long."""
+    if params.profit_share_ppm > 0:
+        _take_profit(params, position, slots[SLOT_OWN])
     if in_path:
         return
     if position.lots == 0:
@@ -89,3 +131,5 @@ STRATEGY = Strategy(
     want=want,
     warmup_minutes=WINDOW_MAX,
 )
+# With a slot for the partial exit; the compiled code is the same.
+STAGED = replace(STRATEGY, slots=SLOT_OWN + 1)
