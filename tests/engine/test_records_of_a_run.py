@@ -242,16 +242,17 @@ def test_every_row_says_under_which_parameters(kept: Kept) -> None:
             "SELECT name FROM sqlite_master WHERE sql LIKE '%params_hash%' AND type = 'table'"
         )
     ]
-    assert {
+    written = {
         "futures_positions",
         "order_records",
         "order_intents",
         "strategy_states",
         "strategy_versions",
-    } <= set(tables)
+    }
+    assert written <= set(tables)
     for table in tables:
         found = kept.sql(f"SELECT params_hash, count(*) FROM {table} GROUP BY params_hash")
-        assert [row[0] for row in found] == [sha], table
+        assert [row[0] for row in found] == [sha] or (table not in written and not found), table
 
 
 def test_the_journal_is_intact_and_complete(kept: Kept) -> None:

@@ -107,6 +107,18 @@ class Liquidated(Event, frozen=True, kw_only=True):
     loss: Decimal
 
 
+class ExternalFilled(Event, frozen=True, kw_only=True):
+    """A fill, or a part of one, moved lots that no sleeve owns. ``held`` is what is external afterwards."""
+
+    client_id: str
+    symbol: str
+    side: Side
+    price: Decimal
+    qty: Decimal
+    held: Decimal
+    cause: str
+
+
 class CommandObeyed(Event, frozen=True, kw_only=True):
     """An operator's command took effect; ``command`` is its name."""
 
@@ -125,6 +137,7 @@ AnyEvent = (
     | OrderCanceled
     | FundingPaid
     | Liquidated
+    | ExternalFilled
     | CommandObeyed
 )
 

@@ -73,9 +73,30 @@ class Executor:
         code = self.codes.get((v, s))
         if code is None:
             raise InternalError(f"an order is wanted for symbol {s} without a position or an approved entry")
+        order = self._order(v, s, k, code)
+        if opening and not await self.recorder.entry_approved(self._entry(v, s, code, order, now_ms), order):
+            slot.kind = NONE
+            del self.codes[v, s]
+            return
+        self.sent += 1
+        answer = await self.venue.place(order)
+        if answer.outcome is Outcome.ACCEPTED:
+            self._is_open(order)
+            await self.recorder.order_sent(order, code, int(slot.tag), now_ms)
+            return
+        if opening and answer.outcome is Outcome.REFUSED:
+            slot.kind = NONE
+            del self.codes[v, s]
+            await self.recorder.entry_dead(code, order.client_id, now_ms)
+            return
+        raise InternalError(f"order {order.client_id} {answer.outcome.value}: {answer.reason}")
+
+    def _order(self, v: int, s: int, k: int, code: str) -> NewOrder:
+        """The wanted order of a slot, as the next attempt of its leg."""
+        slot = self.books.slots[v, s, k]
         attempt = self._attempts.get((code, k), 0)
         self._attempts[code, k] = attempt + 1
-        order = NewOrder(
+        return NewOrder(
             client_id=self.ids.order(self.sleeves[v].code, code, k, attempt),
             symbol=s,
             sleeve=v,
@@ -87,26 +108,15 @@ class Executor:
             reduce_only=bool(slot.reduce_only),
             activation=int(slot.activation),
             callback_ppm=int(slot.callback_ppm),
-            leverage=int(position.leverage),
+            leverage=int(self.books.positions[v, s].leverage),
         )
-        if opening and not await self.recorder.entry_approved(self._entry(v, s, code, order, now_ms), order):
-            slot.kind = NONE
-            del self.codes[v, s]
-            return
-        self.sent += 1
-        answer = await self.venue.place(order)
-        if answer.outcome is Outcome.ACCEPTED:
-            self.open[v, s, k] = order
-            for name in ("kind", "side", "price", "lots", "reduce_only", "activation", "callback_ppm"):
-                self.mirror[v, s, k][name] = slot[name]
-            await self.recorder.order_sent(order, code, int(slot.tag), now_ms)
-            return
-        if opening and answer.outcome is Outcome.REFUSED:
-            slot.kind = NONE
-            del self.codes[v, s]
-            await self.recorder.entry_dead(code, order.client_id, now_ms)
-            return
-        raise InternalError(f"order {order.client_id} {answer.outcome.value}: {answer.reason}")
+
+    def _is_open(self, order: NewOrder) -> None:
+        """The venue has this order now: it is what its slot is compared with."""
+        place = (order.sleeve, order.symbol, order.slot)
+        self.open[place] = order
+        for name in ("kind", "side", "price", "lots", "reduce_only", "activation", "callback_ppm"):
+            self.mirror[place][name] = getattr(order, name)
 
     def _entry(self, v: int, s: int, code: str, order: NewOrder, now_ms: int) -> Entry:
         position = self.books.positions[v, s]

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from perpdesk.domain.books import FillSource
 from perpdesk.ports import NewOrder
 
 
@@ -30,7 +31,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """A fill as the engine booked it: one fill_dt record, and what it did to the position."""
+    """A fill as the engine booked it: one fill_dt record, and what it did to the position.
+
+    venue_realised_e8: the exchange's own profit figure of the fill, None where it was not told.
+    """
 
     fill: np.void
     position_code: str
@@ -39,6 +43,8 @@ class Booked:
     opened: bool
     closed: bool
     position: np.void
+    venue_realised_e8: int | None = None
+    source: FillSource = FillSource.STREAM
 
 
 class Recorder(Protocol):

@@ -156,6 +156,13 @@ def pay_funding(account, position, instrument, rate_e8, mark):
     notional = abs(position.lots) * mark * instrument.unit_e8
     amount = mul_div_half(notional, abs(rate_e8), _RATE)
     paid = -sign(position.lots) * sign(rate_e8) * amount
+    receive_funding(account, position, paid)
+    return paid
+
+
+@njit(cache=True)
+def receive_funding(account, position, paid):
+    """Book an amount of funding (> 0: received)."""
     position.funding_e8 += paid
     account.funding_e8 += paid
     account.cash_e8 += paid
@@ -163,7 +170,6 @@ def pay_funding(account, position, instrument, rate_e8, mark):
         change = max(paid, -position.margin_e8)
         position.margin_e8 += change
         account.margin_e8 += change
-    return paid
 
 
 @njit(cache=True)

@@ -17,6 +17,7 @@ from perpdesk.kernel.ledger import (
     is_quiet,
     mark_step,
     pay_funding,
+    receive_funding,
     relevel,
     relevel_all,
     settle,
@@ -156,16 +157,27 @@ def book_difference(account, positions, v, s, amount):
 
 
 @njit(cache=True)
-def book_funding(account, instruments, positions, slots, heads, v, s, rate_e8, mark):
-    """One funding payment of a sleeve; returns it (> 0: received)."""
-    acct = account[0]
-    paid = pay_funding(acct, positions[v, s], instruments[s], rate_e8, mark)
+def _after_funding(acct, instruments, positions, slots, heads, v, s):
     if acct.margin_mode == CROSS:
         _relevel_cross(acct, instruments, positions, slots, heads)
     else:
         relevel(positions[v, s], instruments[s], heads[v, s], positions[v, s].margin_e8)
         band(slots[v, s], heads[v, s])
+
+
+@njit(cache=True)
+def book_funding(account, instruments, positions, slots, heads, v, s, rate_e8, mark):
+    """One funding payment of a sleeve; returns it (> 0: received)."""
+    paid = pay_funding(account[0], positions[v, s], instruments[s], rate_e8, mark)
+    _after_funding(account[0], instruments, positions, slots, heads, v, s)
     return paid
+
+
+@njit(cache=True)
+def book_funding_amount(account, instruments, positions, slots, heads, v, s, paid):
+    """A sleeve's part of what the exchange itself has booked (> 0: received)."""
+    receive_funding(account[0], positions[v, s], paid)
+    _after_funding(account[0], instruments, positions, slots, heads, v, s)
 
 
 @njit(cache=True)
