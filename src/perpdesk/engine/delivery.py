@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -82,6 +82,7 @@ class Sent:
     order: NewOrder
     tag: int
     left: int
+    sent_ms: int = 0
     was_triggered: bool = False
 
 
@@ -109,8 +110,8 @@ class Line:
 class Delivery(Executor):
     """An executor whose ``sync`` returns at once; workers carry the orders.
 
-    judge: the gate at the wire. on_refused(order, answer): something that protects was refused. on_sent:
-    (order, ms) for the meters. react(s): ask the sleeves of a symbol again (a slot was given up).
+    judge: the gate at the wire. owns(order): makes the symbol its strategy's, or says why not.
+    on_refused(order, answer): protection was refused. on_sent(order, answer, ms): for the meters.
     """
 
     venue: LiveVenue = field(kw_only=True)
@@ -120,6 +121,7 @@ class Delivery(Executor):
     on_refused: Callable[[NewOrder, Answer], None] = field(kw_only=True)
     on_sent: Callable[[NewOrder, Answer, int], None] = field(kw_only=True, default=lambda o, a, ms: None)
     on_store_failed: Callable[[StoreFailed], None] = field(kw_only=True, default=lambda error: None)
+    owns: Callable[[NewOrder], Awaitable[str | None]] = field(kw_only=True)
     lines: dict[Place, Line] = field(default_factory=dict)
     orders: dict[str, Sent] = field(default_factory=dict)  # by client id; what may still act
     past: OrderedDict[str, Sent] = field(default_factory=OrderedDict)
@@ -141,6 +143,13 @@ class Delivery(Executor):
     def wake(self, s: int) -> None:
         """Let a symbol's worker look again."""
         self._wakes[s].set()
+
+    def nudge(self, s: int) -> None:
+        """Look again now: whatever waits after a refusal waits no longer."""
+        for place, line in self.lines.items():
+            if place[1] == s:
+                line.wait_until_ms = 0
+        self.wake(s)
 
     def is_slots_order(self, client_id: str, place: Place) -> bool:
         """Is this order the one that its slot stands for now (so that a fill belongs to the slot)?"""
@@ -210,24 +219,46 @@ class Delivery(Executor):
     def adopt(self, order: NewOrder, tag: int) -> None:
         """An open order of an earlier process, found in its place."""
         self.orders[order.client_id] = Sent(order, tag, order.lots)
+        self.venue.adopt(order)
         self._is_open(order)
 
     def drop(self, order: NewOrder) -> None:
         """An open order that nobody wants: take it back."""
         self.orders.setdefault(order.client_id, Sent(order, 0, order.lots))
+        self.venue.adopt(order)
         self._line((order.sleeve, order.symbol, order.slot)).leaving.append(order)
         self.wake(order.symbol)
 
     def doubt(self, order: NewOrder, fence_ms: int, tag: int) -> None:
-        """It is not known whether this order exists: find out."""
+        """It is not known whether this order of an earlier process exists: find out."""
+        self.venue.adopt(order)
         self.orders[order.client_id] = Sent(order, tag, order.lots)
         self._line((order.sleeve, order.symbol, order.slot)).doubts[order.client_id] = order
         self._spawn(self._settle(order, fence_ms))
 
-    def has_entry_in_doubt(self, v: int, s: int) -> bool:
-        """Was an entry sent whose fate is open?"""
+    def has_entry_on_its_way(self, v: int, s: int) -> bool:
+        """Is an entry wanted, sent, or of unknown fate?"""
         line = self.lines.get((v, s, SLOT_ENTRY))
-        return line is not None and bool(line.doubts)
+        in_doubt = line is not None and (bool(line.doubts) or line.flying is not None)
+        return in_doubt or bool(self.books.slots[v, s, SLOT_ENTRY].kind != NONE)
+
+    def held_orders(self) -> list[NewOrder]:
+        """Orders that the venue has accepted and not ended, the leaving ones too."""
+        leaving = [order for line in self.lines.values() for order in line.leaving]
+        return [*self.open.values(), *leaving]
+
+    @property
+    def entries_are_out(self) -> bool:
+        """Is an entry on the wire, or of unknown fate?"""
+        return any(
+            place[2] == SLOT_ENTRY and (not line.is_quiet or line.flying is not None)
+            for place, line in self.lines.items()
+        )
+
+    def placed_ms(self, client_id: str) -> int:
+        """Our time of an order's sending (of its adoption: 0)."""
+        sent = self.orders.get(client_id)
+        return 0 if sent is None else sent.sent_ms
 
     def begin_attempts(self, code: str, k: int, attempt: int) -> None:
         """Attempts up to this one were made before this process."""
@@ -325,7 +356,7 @@ class Delivery(Executor):
             LOG.error("symbol %d: an order without a position or an approved entry is not sent", s)
             return []
         order, tag = self._order(v, s, k, code), int(slot.tag)
-        self.orders[order.client_id] = Sent(order, tag, order.lots)
+        self.orders[order.client_id] = Sent(order, tag, order.lots, now_ms)
         if not order.reduce_only:
             refusal = self.judge(order)
             if refusal is not None:
@@ -351,7 +382,10 @@ class Delivery(Executor):
         v, s = order.sleeve, order.symbol
         code = self.codes[v, s]
         try:
-            if await self.recorder.entry_approved(self._entry(v, s, code, order, now_ms), order):
+            taken = await self.owns(order)
+            if taken is not None:
+                LOG.info("%s is not sent: %s", order.client_id, taken)
+            elif await self.recorder.entry_approved(self._entry(v, s, code, order, now_ms), order):
                 return True
         except StoreFailed as error:
             self.on_store_failed(error)

@@ -94,6 +94,14 @@ class Outside(Protocol):
         """Something that a person must see."""
         ...
 
+    def guardians_order_gone(self, client_id: str) -> None:
+        """The exchange ended an order that no sleeve placed (the disaster stop)."""
+        ...
+
+    def booking(self, key: str, ms: int, amount_e8: int) -> None:
+        """The wallet changed by this; the key is unique to the fact."""
+        ...
+
     def filled(self, v: int, s: int, ms: int) -> None:
         """A sleeve's position changed."""
         ...
@@ -122,8 +130,12 @@ class LiveEngine(Engine):
         self.delivery: Delivery = self.executor
 
     async def handle(self, message: Message) -> None:
-        if isinstance(message, OrderGone):
+        if isinstance(message, OrderGone) and message.sleeve < 0:
+            self.outside.guardians_order_gone(message.client_id)
+        elif isinstance(message, OrderGone):
             await self._order_gone(message)
+        elif isinstance(message, Traded) and message.sleeve < 0:
+            await self._outside_fill(_fact_of(message))
         elif isinstance(message, ExternalTraded):
             await self._outside_fill(
                 VenueFact(
@@ -133,9 +145,14 @@ class LiveEngine(Engine):
                 )
             )  # fmt: skip
         elif isinstance(message, Triggered):
-            await self._triggered(message)
+            if message.sleeve >= 0:
+                await self._triggered(message)
         else:
             await super().handle(message)
+
+    async def react(self, s: int, price: int, ms: int) -> None:
+        """Ask every sleeve about a symbol at this price."""
+        await self._react_in_path(s, price, ms)
 
     def sleeve_lots(self, s: int) -> list[int]:
         """Signed lots of every sleeve on a symbol."""
@@ -167,11 +184,7 @@ class LiveEngine(Engine):
         return await self._own_fill(fact, (place[0], fill.symbol, place[1]))
 
     async def _traded(self, m: Traded) -> None:
-        fact = VenueFact(
-            m.client_id, m.symbol, m.side, m.price, m.lots, m.taker, m.fee_e8, m.venue_realised_e8 or 0,
-            m.trade_id, m.ms, FillSource.STREAM,
-        )  # fmt: skip
-        await self._own_fill(fact, (m.sleeve, m.symbol, m.slot))
+        await self._own_fill(_fact_of(m), (m.sleeve, m.symbol, m.slot))
 
     async def _own_fill(self, fact: VenueFact, place: Place) -> bool:
         """A fill of an order of ours."""
@@ -242,6 +255,7 @@ class LiveEngine(Engine):
         """Book every part of one fill, sleeves before the external ledger."""
         s, books = fact.symbol, self.books
         told = money_shares(fact.realised_e8, [part.lots for part in parts])
+        self.outside.booking(f"fill:{s}:{fact.trade_id}", fact.ms, fact.realised_e8 - fact.fee_e8)
         self.drift_e8[s] += fact.realised_e8
         ordered = sorted(zip(parts, told, strict=True), key=lambda one: one[0].owner == EXTERNAL)
         last_sleeve = max((i for i, (part, _) in enumerate(ordered) if part.owner != EXTERNAL), default=-1)
@@ -356,6 +370,7 @@ class LiveEngine(Engine):
             await super()._funding_charged(m)
             return
         s, books = m.symbol, self.books
+        self.outside.booking(f"funding:{s}:{m.ms}", m.ms, m.amount_e8)
         lots = self.sleeve_lots(s)
         if sum(lots) + int(self.external[s]) == 0:
             LOG.warning("funding of %d on symbol %d after it was closed", m.amount_e8, s)
@@ -370,6 +385,13 @@ class LiveEngine(Engine):
             )
             code = self.executor.codes[v, s]
             await self.recorder.funded(v, s, code, m.rate_e8, amounts[v], m.ms)
+
+
+def _fact_of(m: Traded) -> VenueFact:
+    return VenueFact(
+        m.client_id, m.symbol, m.side, m.price, m.lots, m.taker, m.fee_e8, m.venue_realised_e8 or 0,
+        m.trade_id, m.ms, FillSource.STREAM,
+    )  # fmt: skip
 
 
 def _is_guardians(named: Named | None) -> bool:

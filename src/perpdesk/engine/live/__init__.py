@@ -1,0 +1,1 @@
+"""A desk on a real account: recovery, trading, protection, reconciliation, ownership."""

@@ -1,0 +1,559 @@
+"""One account, traded for real: the parts, the order of a start, the tasks, the end.
+
+Crash-only: a start is a recovery (lease → streams → replay of the rows → reconciliation → trading), and
+whatever goes wrong unexpectedly ends the process. Positions and their stops stay on the exchange; the next
+start goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from perpdesk.domain.books import StoreFailed, TradingControl
+from perpdesk.domain.errors import PerpdeskError
+from perpdesk.domain.ownership import SymbolTaken
+from perpdesk.engine.alarms import Alarms
+from perpdesk.engine.canary import Canary, Perch, StreamSightings
+from perpdesk.engine.delivery import Delivery
+from perpdesk.engine.guardian.breaker import Breaker, LossLimits
+from perpdesk.engine.guardian.disaster import DisasterRule
+from perpdesk.engine.guardian.limits import COMPILED_IN, Ceilings, WireLimits
+from perpdesk.engine.guardian.staleness import AgeLimits, Freshness
+from perpdesk.engine.guardian.throttle import RepeatThrottle
+from perpdesk.engine.heartbeat import Pulse, beat_for_ever
+from perpdesk.engine.ids import ClientIds
+from perpdesk.engine.live.lease import LeaseKeeper
+from perpdesk.engine.live.money import Money
+from perpdesk.engine.live.outside import OutsideBooks
+from perpdesk.engine.live.protection import Protection, is_disaster
+from perpdesk.engine.live.recovery import Recovered, Recovery
+from perpdesk.engine.live.sink import EngineSink
+from perpdesk.engine.live_engine import LiveEngine
+from perpdesk.engine.metrics import Metrics
+from perpdesk.engine.reconcile.loop import Reconciler, Report
+from perpdesk.engine.recording import StoreRecorder
+from perpdesk.engine.sleeve import Sleeve
+from perpdesk.engine.wire import Rungs, WireGate
+from perpdesk.kernel.records import NONE, SLOT_ENTRY
+from perpdesk.kernel.replay import Books
+from perpdesk.market.universe import Universe
+from perpdesk.ports import (
+    AccountSettings,
+    Answer,
+    Clock,
+    LiveVenue,
+    Message,
+    NewOrder,
+    Notifier,
+    Outcome,
+    StepClosed,
+    StepOver,
+    Store,
+    Traded,
+)
+
+LOG = logging.getLogger(__name__)
+
+SWITCH_MS = 2_000
+SWITCH_STALE_MS = 15_000
+FLUSH_AGAIN_MS = 500
+# Reconciling again after a doubt waits at least this long.
+RECONCILE_GAP_MS = 2_000
+START_AGAIN_MS = 1_000
+_WIND_DOWN_MS = 8_000
+
+
+class LiveFeed(LiveVenue, Protocol):
+    """A venue that also tells what happens."""
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def messages(self) -> AsyncIterator[Message]: ...
+
+
+@dataclass(frozen=True)
+class LiveLimits:
+    """What a run may do, from its configuration."""
+
+    disaster: DisasterRule
+    loss: LossLimits
+    ages: AgeLimits = AgeLimits()
+    ceilings: Ceilings = COMPILED_IN
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What the desk can ask about the account besides positions and orders. None: it is not checked.
+
+    settings: modes, leverages, margin types. facts: what the canary compares; expected: what must be so.
+    stream: what the account's stream said of an order.
+    """
+
+    settings: Callable[[], Awaitable[AccountSettings]] | None = None
+    facts: Callable[[], Awaitable[Mapping[str, Any]]] | None = None
+    expected: Mapping[str, Any] = field(default_factory=dict)
+    stream: StreamSightings | None = None
+
+
+class _Marks(Freshness):
+    """Freshness that looks at the venue's newest mark when it is asked."""
+
+    def __init__(self, venue: LiveVenue, clock: Clock, symbols: int, limits: AgeLimits) -> None:
+        super().__init__(symbols, limits)
+        self._venue, self._clock = venue, clock
+
+    def why_not_open(self, symbol: int, now_ms: int) -> str | None:
+        price, exchange_ms = self._venue.mark(symbol)
+        if price:
+            age_ms = max(0, self._venue.exchange_ms() - exchange_ms)
+            self.marked(symbol, price, exchange_ms, now_ms - age_ms)
+        seen_ms = self._venue.user_seen_ms()
+        if seen_ms:
+            self.user_lives(seen_ms)
+        return super().why_not_open(symbol, now_ms)
+
+    def mark_price(self, symbol: int) -> int:
+        return self._venue.mark(symbol)[0]
+
+
+class LiveDesk:
+    """Trades one account until it is stopped, or something ends it.
+
+    books and sleeves are warmed up, flat and the desk's own. versions: names of the sleeves as stored;
+    families: the strategy that each belongs to (one symbol belongs to one of them). guards: JSON of each
+    sleeve's guard.
+    """
+
+    def __init__(
+        self,
+        *,
+        universe: Universe,
+        books: Books,
+        sleeves: Sequence[Sleeve],
+        versions: Sequence[str],
+        families: Sequence[str],
+        guards: Sequence[Mapping[str, Any]],
+        venue: LiveFeed,
+        store: Store,
+        clock: Clock,
+        lease: LeaseKeeper,
+        rungs: Rungs,
+        account_id: int,
+        params_hash: str,
+        build_hash: str,
+        limits: LiveLimits,
+        recorder: StoreRecorder,
+        checks: Checks | None = None,
+        notifiers: Sequence[Notifier] = (),
+        seed: int = 0,
+    ) -> None:
+        self.venue, self.store, self.clock, self.lease = venue, store, clock, lease
+        self.account_id, self.families, self.universe = account_id, families, universe
+        self.metrics = Metrics()
+        self.alarms = Alarms(clock, store, notifiers)
+        self.checks = checks or Checks()
+        self.ids = ClientIds(account_id, seed)
+        self.recorder = recorder
+        self.recorder.on_rows = self._rows_wait
+        codes = [sleeve.code for sleeve in sleeves]
+        members = list(sleeves)
+        self.delivery = Delivery(
+            books=books,
+            sleeves=members,
+            venue=venue,
+            recorder=recorder,
+            ids=self.ids,
+            clock=clock,
+            judge=self._judge,
+            on_refused=self._refused,
+            on_sent=self._sent,
+            on_store_failed=self._store_failed,
+            owns=self._take_symbol,
+        )
+        self.outside = OutsideBooks(
+            universe=universe,
+            recorder=recorder,
+            store=store,
+            clock=clock,
+            alarms=self.alarms,
+            gate=lambda: self.gate,
+            account_id=account_id,
+            on_filled=self._filled,
+            on_booking=lambda booking: self.money.booked(booking),
+            on_guardians_order_gone=lambda client_id: self.protection.disaster_gone(client_id),
+        )
+        self.engine = LiveEngine(
+            books, members, self.delivery, recorder, self._is_on, outside=self.outside, version_codes=codes
+        )
+        self.money = Money(
+            self.engine,
+            venue,
+            store,
+            clock,
+            Breaker(account_id, limits.loss),
+            self.alarms,
+            universe,
+            account_id,
+        )
+        self.freshness = _Marks(venue, clock, len(universe.symbols), limits.ages)
+        self.pulses = [
+            Pulse(account_id, version, lease.claim.owner, build_hash, params_hash) for version in versions
+        ]
+        self.throttle = RepeatThrottle()
+        self.gate = WireGate(
+            clock=clock,
+            rungs=rungs,
+            has_lease=lease.has_room,
+            is_switched_on=self._is_switched_on,
+            is_store_healthy=lambda: recorder.writer.failure is None,
+            freshness=self.freshness,
+            breaker=self.money.why_not,
+            pulse=lambda v, now_ms: self.pulses[v].judge(now_ms, epoch=lease.epoch),
+            limits=WireLimits(
+                list(books.instruments), range(len(universe.symbols)), self._held, limits.ceilings
+            ),
+            throttle=self.throttle,
+            strategies=list(versions),
+            protect_only=self._protect_only,
+        )
+        self.protection = Protection(
+            self.engine,
+            venue,
+            clock,
+            self.ids,
+            rungs,
+            self.alarms,
+            limits.disaster,
+            [int(tick) for tick in books.instruments["tick"]],
+            self.spawn,
+            self.reconcile_soon,
+        )
+        self.sink = EngineSink(
+            engine=self.engine,
+            venue=venue,
+            clock=clock,
+            outside=self.outside,
+            gate=self.gate,
+            alarms=self.alarms,
+            spawn=self.spawn,
+            guardian_ids=self.protection.disaster_ids,
+        )
+        self.recovery = Recovery(self.engine, recorder, store, venue, universe, versions, account_id)
+        self.canary: Canary | None = None
+        if self.checks.facts is not None and self.checks.stream is not None:
+            self.canary = Canary(
+                venue,
+                clock,
+                self.ids,
+                account_id,
+                self.checks.stream,
+                self._perch,
+                self.checks.facts,
+                store,
+                expected=self.checks.expected,
+                params_hash=params_hash,
+            )
+        self.reconciler: Reconciler | None = None
+        self.recovered: Recovered | None = None
+        self.is_ready = False
+        self._switch_on, self._switch_ms = False, 0
+        self._rows = asyncio.Event()
+        self._doubt = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._freed: dict[int, str] = {}
+
+    # -- life --------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Start, trade, wind down. Raises LeaseHeld, LeaseLost, or what could not be gone on with.
+
+        The lease must have been taken.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                tasks.create_task(self._until_stopped(tasks))
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
+        finally:
+            self._tasks = None
+            await self.venue.close()
+
+    def stop_soon(self) -> None:
+        """Wind down: no new entries, unfilled ones taken back, positions and their stops stay."""
+        self._stop.set()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a task under the desk's supervision: what it raises ends the desk."""
+        if self._tasks is None:
+            work.close()
+            return
+        self._tasks.create_task(work)
+
+    async def _until_stopped(self, tasks: asyncio.TaskGroup) -> None:
+        assert self.lease.lease is not None, "take the lease first"
+        await self.clock.sleep_until(self.lease.lease.from_ms)
+        running = [tasks.create_task(self.lease.keep()), tasks.create_task(self.alarms.run())]
+        await self.venue.start()
+        await self._recover()
+        running += [
+            tasks.create_task(work)
+            for work in (
+                self._feed(),
+                self.delivery.run(),
+                self._reconcile(),
+                self.protection.run(),
+                self._write(),
+                self._poll_switch(),
+                self._mind_money(),
+                self.money.run(),
+                beat_for_ever(self.pulses, self.store, self.clock, self.protection.is_working),
+            )
+        ]
+        if self.canary is not None:
+            running.append(tasks.create_task(self.canary.run_for_ever()))
+        self.is_ready = True
+        await self._stop.wait()
+        await self._wind_down()
+        for task in running:
+            task.cancel()
+
+    async def _recover(self) -> None:
+        """Books from the store, then what the exchange did meanwhile. Tried until it succeeds."""
+        await self.recorder.writer.begin()
+        for pulse in self.pulses:
+            pulse.epoch = self.lease.epoch
+        while True:
+            try:
+                wallet_e8 = await self.venue.wallet_e8()
+                self.recovered = await self.recovery.run(self.clock.now_ms())
+                break
+            except PerpdeskError as error:
+                if self.engine.executor.codes:
+                    raise  # half-built books are not built upon: the next process begins anew
+                LOG.warning("recovery is tried again: %s", error)
+                await self.clock.sleep_until(self.clock.now_ms() + START_AGAIN_MS)
+        await self.money.begin(wallet_e8)
+        self.outside.begin(await self.store.external_lots(self.account_id))
+        self.money.since_ms = self.recovered.since_ms
+        self.reconciler = Reconciler(
+            account_id=self.account_id,
+            venue=self.venue,
+            clock=self.clock,
+            sink=self.sink,
+            symbols=self.universe.symbols,
+            since_ms=self.recovered.since_ms,
+            settings=self.checks.settings,
+        )
+        for s in range(len(self.universe.symbols)):
+            if any(self.engine.sleeve_lots(s)):
+                price = self.venue.mark(s)[0] or int(self.engine.books.heads["last"][:, s].max())
+                if price:
+                    await self.engine.react(s, price, self.clock.now_ms())
+        await self._reconcile_once()
+        for v, s, tag in self.recovered.leaving:
+            self.delivery.exit_now(v, s, tag)
+
+    async def _wind_down(self) -> None:
+        self.is_ready = False
+        slots = self.engine.books.slots
+        for v in range(slots.shape[0]):
+            for s in range(slots.shape[1]):
+                if slots[v, s, SLOT_ENTRY].kind != NONE:
+                    slots[v, s, SLOT_ENTRY].kind = NONE
+                    self.delivery.wake(s)
+        until_ms = self.clock.now_ms() + _WIND_DOWN_MS
+        while self.delivery.entries_are_out and self.clock.now_ms() < until_ms:
+            await self.clock.sleep_until(self.clock.now_ms() + 100)
+        await self.recorder.run_over(self.clock.now_ms())
+        await self.outside.write()
+        await self.alarms.carry_out()
+        await self.lease.release()
+
+    # -- tasks -------------------------------------------------------------------------------
+
+    async def _feed(self) -> None:
+        async for message in self.venue.messages():
+            if isinstance(message, StepClosed):
+                for s, open_ms in enumerate(message.bars["open_ms"].tolist()):
+                    if open_ms >= 0:
+                        self.freshness.bar_closed(s, message.now_ms)
+            await self.engine.handle(message)
+            if isinstance(message, Traded):
+                self.metrics.add("fills_total")
+            elif isinstance(message, StepOver):
+                self.metrics.add("steps_total")
+                self._rows_wait()
+
+    async def _reconcile(self) -> None:
+        assert self.reconciler is not None
+        while True:
+            await self._pause_or(self._doubt, 30_000)
+            self._doubt.clear()
+            await self._reconcile_once()
+            await self.clock.sleep_until(self.clock.now_ms() + RECONCILE_GAP_MS)
+
+    async def _reconcile_once(self) -> Report:
+        assert self.reconciler is not None
+        report = await self.reconciler.once()
+        if report.is_complete:
+            try:
+                self.protection.exchange_showed(await self.venue.legs(), await self.venue.open_orders())
+            except PerpdeskError as error:
+                LOG.warning("the exchange's list could not be read: %s", error)
+        await self.outside.look()
+        return report
+
+    async def _write(self) -> None:
+        """Rows go to the store as they come; a store that fails is asked again, and nothing is opened."""
+        while True:
+            await self._rows.wait()
+            self._rows.clear()
+            try:
+                await self.recorder.flush()
+                await self.outside.write()
+                await self.money.save()
+                await self._free_symbols()
+                self.alarms.clear("STORE_UNHEALTHY")
+            except StoreFailed as error:
+                self._store_failed(error)
+                self._rows.set()
+                await self.clock.sleep_until(self.clock.now_ms() + FLUSH_AGAIN_MS)
+
+    async def _poll_switch(self) -> None:
+        while True:
+            answer = await self.store.trading_control(self.account_id)
+            self._switch_on = isinstance(answer, TradingControl) and answer.trading_enabled
+            self._switch_ms = self.clock.now_ms()
+            await self.clock.sleep_until(self._switch_ms + SWITCH_MS)
+
+    async def _mind_money(self) -> None:
+        """The breaker sees the marks every second, and its row is kept."""
+        while True:
+            self.money.mark(self.protection.unrealised_e8())
+            if not self.money.breaker.is_saved:
+                self._rows_wait()
+            await self.clock.sleep_until(self.clock.now_ms() + 1_000)
+
+    async def _pause_or(self, event: asyncio.Event, ms: int) -> None:
+        sleep = asyncio.ensure_future(self.clock.sleep_until(self.clock.now_ms() + ms))
+        wake = asyncio.ensure_future(event.wait())
+        try:
+            await asyncio.wait((sleep, wake), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleep.cancel()
+            wake.cancel()
+
+    # -- what the parts ask ------------------------------------------------------------------
+
+    def reconcile_soon(self) -> None:
+        """Something is in doubt: compare with the exchange now."""
+        self._doubt.set()
+
+    def _judge(self, order: NewOrder) -> str | None:
+        return self.gate.judge(order)
+
+    def _protect_only(self) -> str | None:
+        if not self.is_ready:
+            return "NOT_READY"
+        if self.reconciler is None or self.reconciler.last_complete is None:
+            return "NOT_RECONCILED"
+        halted = self.sink.why_halted()
+        if halted is not None:
+            return f"HALTED:{halted}"
+        return None if self.canary is None else self.canary.protect_only()
+
+    async def _is_on(self) -> bool:
+        return self._is_switched_on(self.clock.now_ms())
+
+    def _is_switched_on(self, now_ms: int) -> bool:
+        return self._switch_on and now_ms - self._switch_ms <= SWITCH_STALE_MS
+
+    def _held(self, order: NewOrder) -> tuple[int, int]:
+        """Positions that there would be with this order and all pending ones filled, and their notional."""
+        books = self.engine.books
+        held = books.positions["lots"] != 0
+        entering = books.slots["kind"][:, :, SLOT_ENTRY] != NONE
+        entering[order.sleeve, order.symbol] = True
+        exposure = 0
+        for s in range(len(self.universe.symbols)):
+            pending = books.slots["lots"][:, s, SLOT_ENTRY] * entering[:, s]
+            lots = int(abs(books.positions["lots"][:, s]).sum()) + abs(int(self.engine.external[s]))
+            lots += int(pending.sum()) + (order.lots if s == order.symbol else 0)
+            if s == order.symbol and books.slots[order.sleeve, s, SLOT_ENTRY].kind != NONE:
+                lots -= int(books.slots[order.sleeve, s, SLOT_ENTRY].lots)
+            if lots:
+                exposure += lots * self.venue.mark(s)[0] * int(books.instruments[s].unit_e8)
+        return int((held | entering).sum()), exposure
+
+    def _refused(self, order: NewOrder, answer: Answer) -> None:
+        self.metrics.add("refusals_total")
+        if order.reduce_only:
+            self.alarms.sound(
+                "PROTECTION_REFUSED", f"{order.client_id}: {answer.reason}", key=order.client_id
+            )
+            self.reconcile_soon()
+
+    def _sent(self, order: NewOrder, answer: Answer, ms: int) -> None:
+        self.metrics.add("orders_total")
+        if answer.outcome is Outcome.UNKNOWN:
+            self.metrics.add("unknown_total")
+
+    def _store_failed(self, error: StoreFailed) -> None:
+        self.alarms.sound("STORE_UNHEALTHY", f"{error}")
+
+    def _rows_wait(self) -> None:
+        self._rows.set()
+
+    def _filled(self, v: int, s: int, ms: int) -> None:
+        self.protection.filled(v, s)
+        if not any(self.engine.sleeve_lots(s)):
+            self._freed[s] = self.families[v]
+
+    async def _take_symbol(self, order: NewOrder) -> str | None:
+        """The symbol belongs to this strategy from now on; why not, if it is another's."""
+        symbol, family = self.universe.symbols[order.symbol], self.families[order.sleeve]
+        try:
+            await self.store.take_symbol(self.account_id, symbol, family, self.clock.now_ms())
+        except SymbolTaken as error:
+            return str(error)
+        self._freed.pop(order.symbol, None)
+        return None
+
+    async def _free_symbols(self) -> None:
+        for s, family in list(self._freed.items()):
+            if not any(self.engine.sleeve_lots(s)) and not self._is_entering(s):
+                await self.store.free_symbol(self.account_id, self.universe.symbols[s], family)
+            self._freed.pop(s, None)
+
+    def _is_entering(self, s: int) -> bool:
+        return any(self.delivery.has_entry_on_its_way(v, s) for v in range(len(self.families)))
+
+    def _perch(self) -> Perch | None:
+        books = self.engine.books
+        for s in range(len(self.universe.symbols)):
+            mark = self.venue.mark(s)[0]
+            if mark and s not in self.gate.blocked:
+                instrument = books.instruments[s]
+                unit = int(instrument.unit_e8)
+                least = -(-int(instrument.notional_min_e8) * 2 // (mark * unit))
+                return Perch(s, mark, int(instrument.tick), max(int(instrument.lots_min), least))
+        return None
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The reason of a group: what the operator is told."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+__all__ = ["Checks", "LiveDesk", "LiveFeed", "LiveLimits", "is_disaster"]

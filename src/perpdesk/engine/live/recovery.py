@@ -1,0 +1,240 @@
+"""From the store and the exchange to books that agree with both: every start is a recovery.
+
+Live rows are replayed fill by fill into the books; attempts whose end is not written down are settled; open
+orders of ours are put back in their places. What the exchange did meanwhile is the reconciler's business: it
+runs right after this and before anything is opened.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from perpdesk.domain import units
+from perpdesk.domain.books import FillQuery, FillRow, IntentRow, PositionRow
+from perpdesk.domain.errors import NeedsPerson
+from perpdesk.domain.order import PositionSide, Side
+from perpdesk.domain.position import PositionStatus
+from perpdesk.engine.ids import Named, leg_of, parse
+from perpdesk.engine.live_engine import LiveEngine
+from perpdesk.engine.recording import StoreRecorder
+from perpdesk.kernel.records import (
+    BUY,
+    MARKET,
+    SELL,
+    SLOT_ENTRY,
+    SLOT_EXIT,
+    TAG_COMMAND,
+    TAG_ENTRY,
+    TAG_NAMES,
+    TAG_NONE,
+)
+from perpdesk.market.universe import Universe
+from perpdesk.ports import LiveVenue, NewOrder, OpenOrder, Store
+
+LOG = logging.getLogger(__name__)
+
+# After a restart every request of the dead process is older than this: the widest window plus clocks.
+FENCE_MS = 6_000
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a start found. since_ms: exchange time from which fills may be missing; strangers: live rows of
+    versions or symbols that this run does not have (their lots are external here); leaving: (sleeve, symbol,
+    tag) of positions whose exit had been decided."""
+
+    positions: int
+    entries_in_doubt: int
+    orders_adopted: int
+    strangers: tuple[PositionRow, ...]
+    since_ms: int
+    leaving: tuple[tuple[int, int, int], ...] = ()
+
+
+@dataclass
+class Recovery:
+    """Rebuilds one account's books. versions: names of the sleeves, in order."""
+
+    engine: LiveEngine
+    recorder: StoreRecorder
+    store: Store
+    venue: LiveVenue
+    universe: Universe
+    versions: Sequence[str]
+    account_id: int
+
+    async def run(self, now_ms: int) -> Recovered:
+        """Replay what the store knows, then look at the exchange's open orders. Raises StoreFailed, or what
+        the venue raises: then nothing may be traded, and the start is tried again."""
+        rows = await self.store.live_positions(self.account_id)
+        intents = await self.store.pending_intents(self.account_id)
+        strangers: list[PositionRow] = []
+        since_ms = self.venue.exchange_ms() - 60_000
+        resumed, leaving = 0, []
+        for row in rows:
+            place = self._place_of_row(row)
+            if place is None:
+                strangers.append(row)
+                continue
+            fills = await self.store.fills(FillQuery(position_id=row.id))
+            self._resume(row, *place, fills)
+            since_ms = min(since_ms, row.created_ms - 60_000, *(fill.fill_ms for fill in fills[:1]))
+            resumed += 1
+            if row.status is PositionStatus.CLOSING:
+                leaving.append((*place, await self._exit_tag(row)))
+        await self._external()
+        in_doubt = 0
+        for intent in intents:
+            in_doubt += self._settle_later(intent, now_ms)
+            since_ms = min(since_ms, intent.created_ms - 60_000)
+        for fill in await self.store.fills(FillQuery(account_id=self.account_id, from_ms=since_ms - 60_000)):
+            if fill.symbol in self.universe.symbols:
+                self.engine.seen.add((self.universe.index(fill.symbol), fill.trade_id))
+        adopted = 0
+        for order in await self.venue.open_orders():
+            adopted += self._adopt(order)
+        for row in strangers:
+            LOG.error(
+                "a live position of %s on %s is not this run's: external", row.signal_version, row.symbol
+            )
+        return Recovered(resumed, in_doubt, adopted, tuple(strangers), since_ms, tuple(leaving))
+
+    def _place_of_row(self, row: PositionRow) -> tuple[int, int] | None:
+        if row.signal_version not in self.versions or row.symbol not in self.universe.symbols:
+            return None
+        if row.position_code is None:
+            return None
+        return list(self.versions).index(row.signal_version), self.universe.index(row.symbol)
+
+    def _resume(self, row: PositionRow, v: int, s: int, fills: Sequence[FillRow]) -> None:
+        """Put one live row's fills back into the sleeve's books."""
+        assert row.position_code is not None
+        engine, books = self.engine, self.engine.books
+        if engine.executor.codes.get((v, s)) is not None:
+            raise NeedsPerson(f"two live rows of {row.signal_version} on {row.symbol}: one of them is wrong")
+        position = books.positions[v, s]
+        position.leverage = row.leverage
+        if row.entry_score is not None and row.entry_max is not None:
+            position.entry_score, position.entry_score_max = float(row.entry_score), float(row.entry_max)
+        opened_ms = row.open_ms or row.created_ms
+        if row.timeout_at_ms is not None:
+            position.entry_timeout_ms = row.timeout_at_ms - opened_ms
+        engine.executor.codes[v, s] = row.position_code
+        cash = books.account.copy()
+        folded = []
+        direction = BUY if row.position_side is PositionSide.LONG else SELL
+        for fill in sorted(fills, key=lambda one: (one.fill_ms, abs(one.trade_id))):
+            side = BUY if fill.side is Side.BUY else SELL
+            lots = units.lots_of(fill.qty, self.universe.lot_step[s])
+            price = units.to_units(fill.price, self.universe.price_digits[s], f"{row.symbol} price")
+            fee_e8 = units.money_e8(fill.commission)
+            tag = TAG_ENTRY if side == direction else TAG_COMMAND
+            realised = engine.sleeves[v].compiled.book_outside(
+                books.account, books.instruments, books.positions, books.slots, books.heads,
+                v, s, side, price, lots, fee_e8, tag, fill.fill_ms,
+            )  # fmt: skip
+            engine.drift_e8[s] += units.money_e8(fill.realized_pnl_venue) - realised
+            engine.seen.add((s, fill.trade_id))
+            engine.newest_fill_ms[s] = max(engine.newest_fill_ms.get(s, 0), fill.fill_ms)
+            folded.append((side, price, lots, realised, fee_e8, fill.fill_ms))
+        if folded:
+            engine.executor.filled.add(row.position_code)
+        if row.best_price is not None and position.lots:
+            best = units.to_units(row.best_price, self.universe.price_digits[s], "best_price")
+            position.best, position.armed = best, 1
+        # the wallet is read from the exchange: these fills are in it already
+        margin, held = int(books.account.margin_e8[0]), int(books.account.open_positions[0])
+        books.account[:] = cash
+        books.account.margin_e8, books.account.open_positions = margin, held
+        position.funding_e8 += units.money_e8(row.funding)
+        self.recorder.resume(row, v, s, folded)
+
+    async def _exit_tag(self, row: PositionRow) -> int:
+        """Why the position was being closed."""
+        orders = await self.store.orders(self.account_id, row.id)
+        reasons = [order.close_reason for order in orders if order.leg == leg_of(SLOT_EXIT)]
+        reason = reasons[-1] if reasons else None
+        return TAG_NAMES.index(reason) if reason in TAG_NAMES else TAG_COMMAND
+
+    async def _external(self) -> None:
+        """Lots that were external before."""
+        for row in await self.store.external_lots(self.account_id):
+            if row.symbol in self.universe.symbols and row.qty != 0:
+                s = self.universe.index(row.symbol)
+                lots = units.lots_of(abs(row.qty), self.universe.lot_step[s])
+                self.engine.external[s] += lots if row.qty > 0 else -lots
+                self.engine.was_shared[s] = True
+
+    def _settle_later(self, intent: IntentRow, now_ms: int) -> int:
+        """An attempt of the dead process that is not known to have ended: prove what became of it."""
+        named = parse(intent.client_id)
+        order = None if named is None else self._order_of(named, intent)
+        if named is None or order is None:
+            LOG.error("the intent %s is not this run's", intent.client_id)
+            return 0
+        if not self.recorder.knows(named.position_code):
+            return 0
+        self.recorder.resume_entry(named.position_code, order)
+        fence_ms = max(now_ms, intent.fence_ms or 0) + FENCE_MS
+        self.engine.delivery.begin_attempts(named.position_code, order.slot, named.attempt)
+        self.engine.delivery.doubt(order, fence_ms, TAG_ENTRY)
+        return 1
+
+    def _order_of(self, named: Named, intent: IntentRow) -> NewOrder | None:
+        place = self.engine.place_of(intent.client_id)
+        if (
+            place is None
+            or intent.symbol not in self.universe.symbols
+            or not isinstance(intent.request, dict)
+        ):
+            return None
+        s = self.universe.index(intent.symbol)
+        asked = intent.request
+        return NewOrder(
+            client_id=intent.client_id,
+            symbol=s,
+            sleeve=place[0],
+            slot=place[1],
+            kind=MARKET,
+            side=BUY if asked["side"] == "BUY" else SELL,
+            price=0,
+            lots=units.lots_of(units.decimal_of(asked["quantity"], "quantity"), self.universe.lot_step[s]),
+            reduce_only=bool(asked["reduceOnly"]),
+            activation=0,
+            callback_ppm=0,
+            leverage=int(asked["leverage"]),
+        )
+
+    def _adopt(self, order: OpenOrder) -> int:
+        """Put an open order of ours back in its place; one without a live position is the sweep's."""
+        named, place = parse(order.client_id), self.engine.place_of(order.client_id)
+        if named is None or place is None or named.account_id != self.account_id:
+            return 0
+        v, k = place
+        engine = self.engine
+        if engine.executor.codes.get((v, order.symbol)) != named.position_code:
+            return 0
+        engine.delivery.begin_attempts(named.position_code, k, named.attempt)
+        if k == SLOT_ENTRY:
+            return 0  # its intent is being settled
+        ours = NewOrder(
+            client_id=order.client_id,
+            symbol=order.symbol,
+            sleeve=v,
+            slot=k,
+            kind=order.kind,
+            side=order.side,
+            price=order.price,
+            lots=order.lots,
+            reduce_only=order.reduce_only,
+            activation=order.activation,
+            callback_ppm=order.callback_ppm,
+            leverage=int(engine.books.positions[v, order.symbol].leverage),
+        )
+        if (v, order.symbol, k) in engine.executor.open:
+            engine.delivery.drop(ours)  # an earlier attempt beside a later one
+        else:
+            engine.delivery.adopt(ours, TAG_NONE)
+        return 1
