@@ -91,11 +91,12 @@ class LiveLimits:
 class Checks:
     """What the desk can ask about the account besides positions and orders. None: it is not checked.
 
-    settings: modes, leverages, margin types. facts: what the canary compares; expected: what must be so.
-    stream: what the account's stream said of an order.
+    settings: modes, leverages, margin types; wanted: as they must be. facts: what the canary compares;
+    expected: what must be so. stream: what the account's stream said of an order.
     """
 
     settings: Callable[[], Awaitable[AccountSettings]] | None = None
+    wanted: AccountSettings | None = None
     facts: Callable[[], Awaitable[Mapping[str, Any]]] | None = None
     expected: Mapping[str, Any] = field(default_factory=dict)
     stream: StreamSightings | None = None
@@ -243,6 +244,7 @@ class LiveDesk:
             alarms=self.alarms,
             spawn=self.spawn,
             guardian_ids=self.protection.disaster_ids,
+            wanted=self.checks.wanted,
         )
         self.recovery = Recovery(self.engine, recorder, store, venue, universe, versions, account_id)
         self.canary: Canary | None = None

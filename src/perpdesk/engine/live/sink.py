@@ -21,7 +21,17 @@ from perpdesk.engine.reconcile.compare import (
     Place,
 )
 from perpdesk.engine.wire import WireGate
-from perpdesk.ports import Clock, Fate, Leg, LiveVenue, OpenOrder, OrderGone, Outcome, VenueFill
+from perpdesk.ports import (
+    AccountSettings,
+    Clock,
+    Fate,
+    Leg,
+    LiveVenue,
+    OpenOrder,
+    OrderGone,
+    Outcome,
+    VenueFill,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -40,10 +50,11 @@ class EngineSink:
         alarms: Alarms,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         guardian_ids: Callable[[], set[str]],
+        wanted: AccountSettings | None = None,
     ) -> None:
         self._engine, self._venue, self._clock = engine, venue, clock
         self._outside, self._gate, self._alarms, self._spawn = outside, gate, alarms, spawn
-        self._guardian_ids = guardian_ids
+        self._guardian_ids, self._wanted = guardian_ids, wanted
         self._settling: set[str] = set()
         self.halted: str | None = None
         self.stopped: str | None = None
@@ -91,6 +102,7 @@ class EngineSink:
             orders={key: order for key, order in orders.items() if order.symbol >= 0},
             positions=positions,
             versions=frozenset(engine.version_codes),
+            settings=self._wanted,
         )
 
     async def import_fill(self, fill: VenueFill) -> None:

@@ -172,7 +172,10 @@ class StoreRecorder:
             if not kept.lots:
                 kept.sent_ms = kept.updated_ms = ms
             self._dirty_orders[order.client_id] = None
-        if order.slot == SLOT_ENTRY:
+        kept = self._orders.get(order.client_id)
+        if (
+            order.slot == SLOT_ENTRY and kept is not None and kept.lots < order.lots
+        ):  # else it has filled already
             self._batch.intents.append(IntentStep(order.client_id, IntentState.LIVE, ms))
         if order.slot == SLOT_EXIT and position.status is not PositionStatus.CLOSING:
             position.status = PositionStatus.CLOSING
@@ -197,6 +200,10 @@ class StoreRecorder:
             reason = None if order.slot == SLOT_ENTRY else tag_name(tag)
             fold = OrderFold(order, position.id, OrderStatus.ACCEPTED, ms, ms, reason)
             self._orders.setdefault(order.client_id, fold)
+            if order.slot == SLOT_EXIT and position.status is not PositionStatus.CLOSING:
+                position.status = PositionStatus.CLOSING  # a restart finishes what was decided
+                self._dirty_positions[position_code] = ms
+                self._rows_wait()
 
     def order_refused(self, order: NewOrder, reason: str, ms: int) -> None:
         """It is proven that an order was not taken."""

@@ -1,0 +1,230 @@
+"""Putting a live desk together: the composition root of everything that trades a real account.
+
+Like ``app``, it names concrete adapters; the desk itself knows only ports. The simulation builds its desks
+here, too: what is proven is what runs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from perpdesk.adapters.binance.account import PlaceOf
+from perpdesk.adapters.binance.modes import require_margin_type, require_position_mode
+from perpdesk.adapters.binance.rest import Rest
+from perpdesk.adapters.binance.venue import BinanceVenue
+from perpdesk.app import Market, Setup, frozen, set_up, sleeves_of
+from perpdesk.config import records
+from perpdesk.config.load import Loaded
+from perpdesk.config.snapshot import Snapshot
+from perpdesk.domain import units
+from perpdesk.domain.books import StrategyVersion, TradingMode
+from perpdesk.domain.errors import ConfigError, PerpdeskError
+from perpdesk.engine.guardian.breaker import LossLimits
+from perpdesk.engine.guardian.disaster import DisasterRule
+from perpdesk.engine.guardian.limits import COMPILED_IN
+from perpdesk.engine.guardian.staleness import AgeLimits
+from perpdesk.engine.ids import parse, version_codes
+from perpdesk.engine.live.desk import Checks, LiveDesk, LiveLimits
+from perpdesk.engine.live.lease import LeaseKeeper
+from perpdesk.engine.recording import StoreRecorder
+from perpdesk.engine.sleeve import Sleeve
+from perpdesk.engine.wire import Rungs
+from perpdesk.kernel.records import ISOLATED, bar_dt, funding_dt, zeros
+from perpdesk.market.universe import Universe
+from perpdesk.ports import AccountSettings, Clock, Notifier, Store
+
+LOG = logging.getLogger(__name__)
+VenueOf = Callable[[PlaceOf], BinanceVenue]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be traded and how, worked out before anything is connected: books, minds, codes."""
+
+    loaded: Loaded
+    setup: Setup
+    universe: Universe
+    snapshot: Snapshot
+    codes: list[str]
+    families: list[str]
+
+    @property
+    def versions(self) -> list[str]:
+        """Names of the sleeves, as stored."""
+        return self.setup.versions
+
+    def place_of(self, client_id: str) -> tuple[int, int] | None:
+        """The (sleeve, slot) that a client id of ours names."""
+        named = parse(client_id)
+        if named is None or named.slot is None or named.version not in self.codes:
+            return None
+        if named.slot >= self.setup.books.slots.shape[2]:
+            return None
+        return self.codes.index(named.version), named.slot
+
+    @property
+    def wants_isolated(self) -> bool:
+        """The margin type that the configuration asks for."""
+        return int(self.setup.books.account.margin_mode[0]) == ISOLATED
+
+
+def plan(
+    loaded: Loaded,
+    strategies: Sequence[str] | Sequence[records.Sleeve],
+    universe: Universe,
+    warmup: np.ndarray | None = None,
+    warmup_ms: int = 0,
+) -> Plan:
+    """Books and warmed-up minds for a universe. strategies: their names, or sleeves made by hand.
+
+    warmup: [T, N] of bar_dt from warmup_ms on, None for none.
+    """
+    bars = zeros((0, len(universe.symbols)), bar_dt) if warmup is None else warmup
+    market = Market(
+        universe=universe,
+        warmup=bars,
+        warmup_ms=warmup_ms,
+        bars=bars[:0],
+        from_ms=warmup_ms,
+        funding=zeros(0, funding_dt),
+        funding_known=True,
+    )
+    by_hand = [one for one in strategies if isinstance(one, records.Sleeve)]
+    sleeves = by_hand or sleeves_of(loaded, [one for one in strategies if isinstance(one, str)])
+    setup = set_up(loaded, sleeves, market)
+    families = [_family(sleeve) for sleeve in setup.sleeves]
+    return Plan(loaded, setup, universe, frozen(loaded), version_codes(setup.versions), families)
+
+
+def _family(sleeve: records.Sleeve) -> str:
+    """The strategy that a symbol belongs to: all versions of score are one."""
+    return "score" if sleeve.strategy.name.startswith("score") else sleeve.strategy.name
+
+
+async def write_down(plan: Plan, store: Store, ms: int) -> None:
+    """The parameters and versions that rows will refer to."""
+    await store.save_params_snapshot(plan.snapshot.json, ms)
+    for sleeve in plan.setup.sleeves:
+        await store.save_strategy_version(
+            StrategyVersion(
+                name=sleeve.name,
+                scorer=sleeve.strategy.name,
+                params={name: sleeve.params[name][0].tolist() for name in sleeve.params.dtype.names or ()},
+                params_hash=plan.snapshot.params_hash,
+                created_ms=ms,
+            )
+        )
+
+
+def limits_of(loaded: Loaded) -> LiveLimits:
+    """The guardian's limits, from the configuration."""
+    risk = loaded.config.risk
+    daily = risk.daily_loss_limit
+    return LiveLimits(
+        disaster=DisasterRule.of(risk.disaster),
+        loss=LossLimits(
+            daily_loss_ppm=0 if daily is None else units.ppm_of(daily, "risk.daily_loss_limit"),
+            worst_case_ppm=units.ppm_of(risk.worst_case_fraction, "risk.worst_case_fraction"),
+        ),
+        ages=AgeLimits(),
+        ceilings=COMPILED_IN.lowered(
+            exposure_e8=units.money_e8(risk.max_total_notional_usdt), positions=risk.positions_max
+        ),
+    )
+
+
+def assemble(
+    plan: Plan,
+    *,
+    venue_of: VenueOf,
+    store: Store,
+    clock: Clock,
+    lease: LeaseKeeper,
+    rungs: Rungs,
+    account_id: int,
+    build_hash: str,
+    seed: int = 0,
+    mode: TradingMode = TradingMode.LIVE,
+    with_canary: bool = True,
+    notifiers: Sequence[Notifier] = (),
+) -> LiveDesk:
+    """The desk of one account. venue_of makes its venue from the reading of client ids."""
+    setup = plan.setup
+    venue = venue_of(plan.place_of)
+    guards = [
+        {name: one.guard[name][0].tolist() for name in one.guard.dtype.names or ()} for one in setup.sleeves
+    ]
+    recorder = StoreRecorder(
+        store=store,
+        universe=plan.universe,
+        books=setup.books,
+        versions=plan.versions,
+        account_id=account_id,
+        params_hash=plan.snapshot.params_hash,
+        guards=guards,
+        trading_mode=mode,
+        marks=True,
+    )
+    members = [
+        Sleeve(v, one.name, code, mind)
+        for v, (one, code, mind) in enumerate(zip(setup.sleeves, plan.codes, setup.minds, strict=True))
+    ]
+    symbols = range(len(plan.universe.symbols))
+    wanted = AccountSettings(False, False, {}, dict.fromkeys(symbols, plan.wants_isolated))
+    return LiveDesk(
+        universe=plan.universe,
+        books=setup.books,
+        sleeves=members,
+        versions=plan.versions,
+        families=plan.families,
+        guards=guards,
+        venue=venue,
+        store=store,
+        clock=clock,
+        lease=lease,
+        rungs=rungs,
+        account_id=account_id,
+        params_hash=plan.snapshot.params_hash,
+        build_hash=build_hash,
+        limits=limits_of(plan.loaded),
+        recorder=recorder,
+        checks=Checks(
+            settings=venue.settings,
+            wanted=wanted,
+            facts=(lambda: facts_of(venue)) if with_canary else None,
+            stream=venue if with_canary else None,
+        ),
+        notifiers=notifiers,
+        seed=seed,
+    )
+
+
+async def facts_of(venue: BinanceVenue) -> dict[str, object]:
+    """Modes, margin types and filters, as the canary compares them from run to run."""
+    settings = await venue.settings()
+    symbols = {
+        rule.symbol: {"tick": rule.tick, "step": rule.step, "lots_min": rule.lots_min} for rule in venue.rules
+    }
+    return {"hedge": settings.hedge, "multi_assets": settings.multi_assets, "filters": symbols}
+
+
+async def prepare(rest: Rest, plan: Plan) -> None:
+    """Switch to one-way mode, and the symbols to the configured margin type, where that is possible.
+
+    What cannot be switched (an open position, an open order) is left: entries there are refused, and the
+    reason is told, until a person has changed it.
+    """
+    wanted = "ISOLATED" if plan.wants_isolated else "CROSSED"
+    try:
+        await require_position_mode(rest, False)
+    except ConfigError as error:
+        LOG.warning("%s", error)
+    for symbol in plan.universe.symbols:
+        try:
+            await require_margin_type(rest, symbol, wanted)  # type: ignore[arg-type]  # one of the two
+        except PerpdeskError as error:
+            LOG.warning("margin type of %s: %s", symbol, error)
