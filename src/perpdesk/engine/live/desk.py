@@ -13,15 +13,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mappi
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from perpdesk.domain.books import StoreFailed, TradingControl
+from perpdesk.domain.books import WHOLE_STRATEGY, StateRow, StoreFailed, TradingControl
 from perpdesk.domain.errors import PerpdeskError
 from perpdesk.domain.ownership import SymbolTaken
 from perpdesk.engine.alarms import Alarms
-from perpdesk.engine.canary import Canary, Perch, StreamSightings
+from perpdesk.engine.canary import Canary, CanaryResult, Perch, StreamSightings
 from perpdesk.engine.delivery import Delivery
 from perpdesk.engine.guardian.breaker import Breaker, LossLimits
 from perpdesk.engine.guardian.disaster import DisasterRule
 from perpdesk.engine.guardian.limits import COMPILED_IN, Ceilings, WireLimits
+from perpdesk.engine.guardian.naked import figures
 from perpdesk.engine.guardian.staleness import AgeLimits, Freshness
 from perpdesk.engine.guardian.throttle import RepeatThrottle
 from perpdesk.engine.heartbeat import Pulse, beat_for_ever
@@ -59,6 +60,8 @@ from perpdesk.ports import (
 LOG = logging.getLogger(__name__)
 
 SWITCH_MS = 2_000
+# The state under which switched-off strategies are kept.
+THROTTLE = "throttle"
 SWITCH_STALE_MS = 15_000
 FLUSH_AGAIN_MS = 500
 # Reconciling again after a doubt waits at least this long.
@@ -109,11 +112,19 @@ class _Marks(Freshness):
         super().__init__(symbols, limits)
         self._venue, self._clock = venue, clock
 
-    def why_not_open(self, symbol: int, now_ms: int) -> str | None:
+    def look(self, now_ms: int) -> None:
+        """Take in the newest mark of every symbol: a frozen feed is seen only by looking."""
+        for symbol in range(len(self._price)):
+            self._look(symbol, now_ms)
+
+    def _look(self, symbol: int, now_ms: int) -> None:
         price, exchange_ms = self._venue.mark(symbol)
         if price:
             age_ms = max(0, self._venue.exchange_ms() - exchange_ms)
             self.marked(symbol, price, exchange_ms, now_ms - age_ms)
+
+    def why_not_open(self, symbol: int, now_ms: int) -> str | None:
+        self._look(symbol, now_ms)
         seen_ms = self._venue.user_seen_ms()
         if seen_ms:
             self.user_lives(seen_ms)
@@ -156,6 +167,7 @@ class LiveDesk:
     ) -> None:
         self.venue, self.store, self.clock, self.lease = venue, store, clock, lease
         self.account_id, self.families, self.universe = account_id, families, universe
+        self.params_hash = params_hash
         self.metrics = Metrics()
         self.alarms = Alarms(clock, store, notifiers)
         self.checks = checks or Checks()
@@ -201,6 +213,7 @@ class LiveDesk:
             self.alarms,
             universe,
             account_id,
+            params_hash,
         )
         self.freshness = _Marks(venue, clock, len(universe.symbols), limits.ages)
         self.pulses = [
@@ -270,6 +283,7 @@ class LiveDesk:
         self._stop = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._freed: dict[int, str] = {}
+        self._kept_throttle: dict[str, Any] = self.throttle.to_state()
 
     # -- life --------------------------------------------------------------------------------
 
@@ -320,7 +334,7 @@ class LiveDesk:
             )
         ]
         if self.canary is not None:
-            running.append(tasks.create_task(self.canary.run_for_ever()))
+            running.append(tasks.create_task(self.canary.run_for_ever(self._canary_told)))
         self.is_ready = True
         await self._stop.wait()
         await self._wind_down()
@@ -345,6 +359,9 @@ class LiveDesk:
         await self.money.begin(wallet_e8)
         self.outside.begin(await self.store.external_lots(self.account_id))
         self.money.since_ms = self.recovered.since_ms
+        await self.money.keep(self.recovered.since_ms)
+        kept = await self.store.load_state(self.account_id, THROTTLE, WHOLE_STRATEGY)
+        self.throttle.restore(kept.state if kept is not None and isinstance(kept.state, dict) else None)
         self.reconciler = Reconciler(
             account_id=self.account_id,
             venue=self.venue,
@@ -423,6 +440,7 @@ class LiveDesk:
                 await self.outside.write()
                 await self.money.save()
                 await self._free_symbols()
+                await self._keep_throttle()
                 self.alarms.clear("STORE_UNHEALTHY")
             except StoreFailed as error:
                 self._store_failed(error)
@@ -439,10 +457,24 @@ class LiveDesk:
     async def _mind_money(self) -> None:
         """The breaker sees the marks every second, and its row is kept."""
         while True:
+            began_ms = self.clock.now_ms()
+            self.freshness.look(began_ms)
             self.money.mark(self.protection.unrealised_e8())
             if not self.money.breaker.is_saved:
                 self._rows_wait()
-            await self.clock.sleep_until(self.clock.now_ms() + 1_000)
+            self._measure(began_ms)
+            await self.clock.sleep_until(began_ms + 1_000)
+            self.metrics.observe("loop_lag_ms", max(0, self.clock.now_ms() - began_ms - 1_000))
+
+    def _measure(self, now_ms: int) -> None:
+        """Put the gauges that a person looks at first."""
+        for name, value in figures(self.protection.meter.report(now_ms)).items():
+            self.metrics.put(name, value)
+        self.metrics.put("rows_waiting", self.recorder.writer.waiting)
+        self.metrics.put("doubts", sum(len(line.doubts) for line in self.delivery.lines.values()))
+        last = None if self.reconciler is None else self.reconciler.last_complete
+        if last is not None:
+            self.metrics.put("reconcile_age_ms", last.age_ms(now_ms))
 
     async def _pause_or(self, event: asyncio.Event, ms: int) -> None:
         sleep = asyncio.ensure_future(self.clock.sleep_until(self.clock.now_ms() + ms))
@@ -535,8 +567,31 @@ class LiveDesk:
                 await self.store.free_symbol(self.account_id, self.universe.symbols[s], family)
             self._freed.pop(s, None)
 
+    async def _keep_throttle(self) -> None:
+        """What was switched off stays off after a restart."""
+        state = self.throttle.to_state()
+        if state != self._kept_throttle:
+            row = StateRow(
+                account_id=self.account_id,
+                strategy=THROTTLE,
+                symbol=WHOLE_STRATEGY,
+                state=state,
+                params_hash=self.params_hash,
+                updated_ms=self.clock.now_ms(),
+            )
+            await self.store.save_state(row)
+            self._kept_throttle = state
+
     def _is_entering(self, s: int) -> bool:
         return any(self.delivery.has_entry_on_its_way(v, s) for v in range(len(self.families)))
+
+    def _canary_told(self, result: CanaryResult) -> None:
+        if result.is_good:
+            self.alarms.clear("CANARY")
+        for broken in result.broken:
+            self.alarms.sound("CANARY", str(broken))
+        for changed in result.changed:
+            self.alarms.sound("VENUE_CHANGED", changed, severity="warning")
 
     def _perch(self) -> Perch | None:
         books = self.engine.books

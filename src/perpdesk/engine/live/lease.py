@@ -65,7 +65,7 @@ class LeaseKeeper:
         """Of the lease; 0 without one."""
         return 0 if self.lease is None else self.lease.epoch
 
-    async def take(self, *, above_epoch: int = 0, dead_epoch: int | None = None) -> Lease:
+    async def take(self, *, above_epoch: int = 0, dead_owner: str | None = None) -> Lease:
         """Take the account and wait until the lease begins. Raises LeaseHeld, StoreFailed."""
         now_ms = self.clock.now_ms()
         answer = await self.leases.take_lease(
@@ -73,7 +73,7 @@ class LeaseKeeper:
             now_ms,
             ttl_ms=self.ttl_ms,
             above_epoch=above_epoch,
-            dead_epoch=dead_epoch,
+            dead_owner=dead_owner,
             recv_window_ms=self.recv_window_ms,
         )
         if isinstance(answer, Held):

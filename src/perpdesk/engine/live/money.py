@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from perpdesk.domain import units
 from perpdesk.domain.account_books import IncomeRow
-from perpdesk.domain.books import FillQuery, StoreFailed
+from perpdesk.domain.books import WHOLE_STRATEGY, FillQuery, StateRow, StoreFailed
 from perpdesk.domain.errors import PerpdeskError
 from perpdesk.engine.alarms import Alarms
 from perpdesk.engine.guardian.breaker import (
@@ -17,6 +17,7 @@ from perpdesk.engine.guardian.breaker import (
     entry_risk_e8,
     position_risk_e8,
 )
+from perpdesk.engine.live.recovery import SEEN
 from perpdesk.engine.live_engine import LiveEngine
 from perpdesk.kernel.records import DAY_MS, NONE, SLOT_ENTRY, SLOT_STOP, STOP
 from perpdesk.market.universe import Universe
@@ -42,6 +43,7 @@ class Money:
     alarms: Alarms
     universe: Universe
     account_id: int
+    params_hash: str
     since_ms: int = 0
     imported_ms: int | None = None
     unrealised_e8: int = 0
@@ -125,7 +127,21 @@ class Money:
             self._wallet(wallet_e8)
         self.since_ms = max(self.since_ms, asked_ms - OVERLAP_MS)
         self.imported_ms = now_ms
+        await self.keep(self.since_ms)
         return new
+
+    async def keep(self, seen_ms: int) -> None:
+        """Write down up to when the statement was read: a restart goes on from there."""
+        await self.store.save_state(
+            StateRow(
+                account_id=self.account_id,
+                strategy=SEEN,
+                symbol=WHOLE_STRATEGY,
+                state={"ms": seen_ms},
+                params_hash=self.params_hash,
+                updated_ms=self.clock.now_ms(),
+            )
+        )
 
     def _wallet(self, wallet_e8: int) -> None:
         """The exchange's wallet holds; what our fills do not explain is a transfer or the like."""

@@ -26,6 +26,7 @@ from perpdesk.engine.guardian.disaster import (
     plan,
 )
 from perpdesk.engine.guardian.naked import Escalation, NakedMeter
+from perpdesk.engine.guardian.throttle import FightLimit
 from perpdesk.engine.ids import LEG_DISASTER, LEG_FLATTEN, ClientIds, parse
 from perpdesk.engine.live_engine import LiveEngine
 from perpdesk.engine.wire import Rungs
@@ -73,6 +74,8 @@ class Protection:
     legs: dict[int, Leg] = field(default_factory=dict)  # as the exchange last showed them
     seen_ms: dict[str, int] = field(default_factory=dict)  # when an order was last confirmed
     disasters: dict[str, OpenOrder] = field(default_factory=dict)  # disaster stops that stand
+    shown_ms: int = -1
+    fights: FightLimit = field(default_factory=FightLimit)
     rounds: int = 0
     last_ms: int = 0
     _busy: dict[int, int] = field(default_factory=dict)  # symbol → not before (ms)
@@ -86,6 +89,7 @@ class Protection:
         """A complete REST read of positions and orders."""
         now_ms = self.clock.now_ms()
         self.legs = {leg.symbol: leg for leg in legs if leg.symbol >= 0}
+        self.shown_ms = now_ms
         for leg in legs:
             if leg.symbol < 0:
                 self.alarms.sound("OUTSIDE_POSITION", f"{leg.name} is held and not in this run", key=leg.name)
@@ -108,8 +112,15 @@ class Protection:
             self.meter.flat(code, self.clock.now_ms())
 
     def disaster_gone(self, client_id: str) -> None:
-        """The exchange ended a disaster stop."""
-        self.disasters.pop(client_id, None)
+        """The exchange, or somebody, ended a disaster stop. It is put back, but not for ever (HUM-05)."""
+        order = self.disasters.pop(client_id, None)
+        if order is None or self.net_lots(order.symbol) == 0:
+            return
+        if not self.fights.may(order.symbol, self.clock.now_ms()):
+            self.alarms.sound(
+                "FIGHT_LIMIT", f"the disaster stop of symbol {order.symbol} is taken away again"
+            )
+            self._close(order.symbol, TAG_UNPROTECTED)
 
     def disaster_ids(self) -> set[str]:
         """Client ids of ours that stand as disaster stops."""
@@ -150,7 +161,7 @@ class Protection:
         """What our books hold, as the exchange would show it, with its newest marks."""
         found = []
         for s in range(len(self.ticks)):
-            lots = sum(self.engine.sleeve_lots(s)) + int(self.engine.external[s])
+            lots = self.net_lots(s)
             if lots == 0:
                 continue
             mark = self.venue.mark(s)[0]
@@ -166,9 +177,13 @@ class Protection:
             found.append(Leg(s, "", lots, entry, mark, liquidation, isolated, margin, self.clock.now_ms()))
         return found
 
+    def net_lots(self, s: int) -> int:
+        """What our books hold of a symbol, external lots included."""
+        return sum(self.engine.sleeve_lots(s)) + int(self.engine.external[s])
+
     def unrealised_e8(self) -> int:
-        """Of everything held, at the newest marks."""
-        total = 0
+        """Of everything held, at the newest marks, beside what the exchange has called realised."""
+        total = -int(self.engine.drift_e8.sum())
         for leg in self.book_legs():
             unit = int(self.engine.books.instruments[leg.symbol].unit_e8)
             total += leg.lots * (leg.mark_price - leg.entry_price) * unit if leg.mark_price else 0
@@ -221,8 +236,13 @@ class Protection:
             price = cover.mark_price or int(self.engine.books.heads["last"][:, cover.symbol].max())
             open_lots = max(cover.uncovered_lots, cover.bare_lots)
             keys.add(cover.key)
-            self.meter.observe(cover.key, open_lots * price * unit, now_ms)
+            # at the first look of a process the position may be older than the process
+            since_ms = self._last_fill_ms(cover.symbol) if self.rounds == 1 else None
+            self.meter.observe(cover.key, open_lots * price * unit, now_ms, since_ms=since_ms)
             self._acknowledge(cover, now_ms)
+            if cover.is_protected:
+                self.alarms.clear("UNPROTECTED", str(cover.symbol))
+                self.alarms.clear("MUST_CLOSE")
             if cover.must_close:
                 self.alarms.sound("MUST_CLOSE", f"a stop of {cover.name or cover.symbol} did not act")
                 self._close(cover.symbol, TAG_UNPROTECTED)
@@ -237,6 +257,10 @@ class Protection:
                 self._close(s, TAG_UNPROTECTED)
             else:
                 self.engine.delivery.nudge(s)
+
+    def _last_fill_ms(self, s: int) -> int | None:
+        last = int(self.engine.books.positions["last_fill_ms"][:, s].max())
+        return last or None
 
     def _acknowledge(self, cover: Coverage, now_ms: int) -> None:
         for (v, s), code in self.engine.executor.codes.items():
@@ -261,7 +285,7 @@ class Protection:
                 self._flat_since.pop(s, None)
             else:
                 self._flat_since.setdefault(s, now_ms)
-        absent = [s for s, since in self._flat_since.items() if now_ms - since >= DISASTER_AGAIN_MS]
+        absent = [s for s, since in self._flat_since.items() if self._is_flat(s, since, now_ms)]
         stops: dict[tuple[int, int], list[int]] = {}
         for order in self.engine.delivery.held_orders():
             if order.kind == STOP and order.reduce_only:
@@ -276,12 +300,22 @@ class Protection:
                 self._busy[step.symbol] = FAR
                 self.spawn(self._carry_out(step))
 
+    def _is_flat(self, s: int, since_ms: int, now_ms: int) -> bool:
+        """Flat in our books for a while, and in what the exchange has shown since (R8)."""
+        shown = self.legs.get(s)
+        return (
+            now_ms - since_ms >= DISASTER_AGAIN_MS
+            and self.shown_ms > since_ms
+            and (shown is None or shown.lots == 0)
+        )
+
     async def _carry_out(self, step: Step) -> None:
         again_ms = 0
         try:
             for client_id in step.cancel:
                 answer = await self.venue.cancel(step.symbol, client_id)
                 if answer.outcome is Outcome.UNKNOWN:
+                    again_ms = DISASTER_AGAIN_MS
                     return
                 self.disasters.pop(client_id, None)
             if step.act in (Act.PLACE, Act.REPLACE):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from perpdesk.domain import units
-from perpdesk.domain.books import FillQuery, FillRow, IntentRow, PositionRow
+from perpdesk.domain.books import WHOLE_STRATEGY, FillQuery, FillRow, IntentRow, PositionRow
 from perpdesk.domain.errors import NeedsPerson
 from perpdesk.domain.order import PositionSide, Side
 from perpdesk.domain.position import PositionStatus
@@ -37,6 +37,9 @@ LOG = logging.getLogger(__name__)
 
 # After a restart every request of the dead process is older than this: the widest window plus clocks.
 FENCE_MS = 6_000
+# The state under which it is kept up to when the exchange's statement was read, and how far back is looked.
+SEEN = "seen"
+WINDOW_MS = 7 * 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,9 @@ class Recovery:
         intents = await self.store.pending_intents(self.account_id)
         strangers: list[PositionRow] = []
         since_ms = self.venue.exchange_ms() - 60_000
+        seen = await self.store.load_state(self.account_id, SEEN, WHOLE_STRATEGY)
+        if seen is not None and isinstance(seen.state, dict):
+            since_ms = min(since_ms, max(int(seen.state["ms"]), since_ms - WINDOW_MS))
         resumed, leaving = 0, []
         for row in rows:
             place = self._place_of_row(row)
