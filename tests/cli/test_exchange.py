@@ -63,3 +63,36 @@ def test_bad_options_are_sentences(
 ) -> None:
     assert run_command(["exchange", *arguments]) == 2
     assert words in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_the_kernels_fills_stop_by_stop() -> None:
+    """--fills kernel from the command line: the tape waits for each answer on the control channel."""
+    process = subprocess.Popen(
+        [*PROGRAM, "--synthetic", "1", "--lockstep", "--fills", "kernel", "--slippage-ppm", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["control_url"]
+
+        def ask(**arguments: object) -> dict[str, object]:
+            request = urllib.request.Request(url, json.dumps(arguments).encode(), method="POST")
+            with urllib.request.urlopen(request) as answer:
+                found: dict[str, object] = json.loads(answer.read())
+                return found
+
+        assert [ask(do="step")["at"] for _ in range(3)] == ["close", "over", "close"]
+        params = {"symbol": "AAAUSDT", "side": "BUY", "type": "MARKET", "quantity": 1}
+        done = ask(do="actor", action="order", params=params)["done"]
+        assert isinstance(done, list)
+        assert done[0]["status"] == "NEW"
+        told = [ask(do="step") for _ in range(3)]
+        assert [one["at"] for one in told] == ["over", "fill", "close"]
+        acted = told[1]["acted"]
+        assert isinstance(acted, list)
+        assert acted[0]["client_id"].startswith("web_")
+        assert acted[0]["price"] == told[1]["price"]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)

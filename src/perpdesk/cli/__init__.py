@@ -7,6 +7,8 @@ run        backtest, paper, parity
 demo       make demo: the shipped strategies on a synthetic market
 configure  config show, config lint
 database   db upgrade, status, report
+accounts   accounts add|list|check|rotate|remove; account_checks, account_rows, key_input: its parts
+logs       logs and tracebacks on stderr, without secrets
 """
 
 from perpdesk.cli.main import main

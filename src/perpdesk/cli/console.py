@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from perpdesk.domain.redaction import redacted, without_known
+
 _WIDTH_UNKNOWN = 160  # of a pipe or file: tables are not squeezed
 out = Console(soft_wrap=True, highlight=False)
 if not out.is_terminal:
@@ -20,12 +22,12 @@ err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 def print_json(value: object) -> None:
     """One JSON object on stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.write(without_known(json.dumps(value, ensure_ascii=False)) + "\n")
 
 
 def notice(text: str) -> None:
     """A sentence on stderr."""
-    err.print(text, markup=False)
+    err.print(redacted(text), markup=False)
 
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> Table:

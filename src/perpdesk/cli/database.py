@@ -16,7 +16,8 @@ from perpdesk.domain.errors import InputError
 from perpdesk.domain.units import half_away, plain
 
 _DatabaseOption = Annotated[
-    str, typer.Option("--database", help="SQLAlchemy URL, e.g. sqlite:///desk.sqlite")
+    str,
+    typer.Option("--database", envvar="PERPDESK_DATABASE", help="SQLAlchemy URL, e.g. sqlite:///desk.sqlite"),
 ]
 
 

@@ -41,6 +41,8 @@ from perpdesk.market.tape import Tape, read_tape
 
 _SYNTHETIC_MINUTES = 7 * 1440
 _ACCOUNTS_MAX = 10_000
+_WALK_MAX_PPM = 100_000
+_PPM, _SHARE_PPM = 1_000_000, 100_000
 
 
 def add_to(application: typer.Typer) -> None:
@@ -87,10 +89,37 @@ def exchange_command(
         Path | None, typer.Option("--tls-cert", help="PEM certificate; serves https.")
     ] = None,
     tls_key: Annotated[Path | None, typer.Option("--tls-key", help="PEM key of --tls-cert.")] = None,
-    volume_share_ppm: Annotated[
-        int,
-        typer.Option("--volume-share-ppm", help="Share of a bar's volume for resting orders; 0: no limit."),
+    public_keys: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--public-key", help="ACCOUNT=FILE: an RSA or Ed25519 public key in PEM for it; repeatable."
+        ),
+    ] = None,
+    spot_balances: Annotated[
+        list[str] | None,
+        typer.Option("--spot-balance", help="ASSET=AMOUNT in every Spot wallet; repeatable. 10000 USDT."),
+    ] = None,
+    alpha_walk_ppm: Annotated[
+        int, typer.Option("--alpha-walk-ppm", help="How far Alpha tokens may wander each second; 0: stand.")
     ] = 0,
+    fills: Annotated[
+        str,
+        typer.Option("--fills", help="book: the synthetic book; kernel: as in a backtest (with --lockstep)."),
+    ] = "book",
+    slippage_ppm: Annotated[
+        int, typer.Option("--slippage-ppm", help="Of market orders with --fills kernel.")
+    ] = 500,
+    volume_share_ppm: Annotated[
+        int | None,
+        typer.Option(
+            "--volume-share-ppm",
+            help="Share of a bar's volume that a client's orders may take; 0: no limit. "
+            "Default: 0, with --fills kernel 100000.",
+        ),
+    ] = None,
+    insurance: Annotated[
+        str, typer.Option("--insurance", help="USDT of the insurance fund; when it is empty: ADL.")
+    ] = "1000000000",
 ) -> None:
     """Serve the simulated exchange on this machine until interrupted.
 
@@ -106,6 +135,7 @@ def exchange_command(
         (signature_mode, ("lenient", "strict"), "--signature-mode"),
         (ws_legacy, ("public_only", "full"), "--ws-legacy"),
         (recv_window, ("auto", "check", "skip"), "--recv-window"),
+        (fills, ("book", "kernel"), "--fills"),
     ):
         if value not in choices:
             raise InputError(f"must be {' or '.join(choices)}, was {value!r}", field=name)
@@ -113,8 +143,14 @@ def exchange_command(
         raise InputError(f"must be 1 to {_ACCOUNTS_MAX}, was {accounts}", field="--accounts")
     if not 0 <= port <= 65_535:
         raise InputError(f"must be 0 to 65535, was {port}", field="--port")
-    if units.money_e8(balance, "--balance") < 0:
-        raise InputError("must not be negative", field="--balance")
+    for text, name in ((balance, "--balance"), (insurance, "--insurance")):
+        if units.money_e8(text, name) < 0:
+            raise InputError("must not be negative", field=name)
+    if volume_share_ppm is None:
+        volume_share_ppm = _SHARE_PPM if fills == "kernel" else 0
+    for parts, name in ((volume_share_ppm, "--volume-share-ppm"), (slippage_ppm, "--slippage-ppm")):
+        if not 0 <= parts <= _PPM:
+            raise InputError(f"must be 0 to {_PPM}, was {parts}", field=name)
     skips = recv_window == "skip" or (recv_window == "auto" and tape is not None)
     options = ServeOptions(
         clock=SystemClock(),
@@ -127,9 +163,17 @@ def exchange_command(
         volume_share_ppm=volume_share_ppm,
         accounts=accounts,
         balance=balance,
+        spot_balances=_spot_balances(spot_balances),
+        alpha_walk_ppm=_alpha_walk(alpha_walk_ppm),
         port=port,
         tls=_tls(tls_cert, tls_key),
-        rules=Rules(seed=seed),
+        rules=Rules(
+            seed=seed,
+            fills=fills,
+            slippage_ppm=slippage_ppm,
+            insurance_e8=units.money_e8(insurance, "--insurance"),
+        ),
+        key_files=_public_keys(public_keys),
         signature_mode="strict" if signature_mode == "strict" else "lenient",
         recv_window_mode="skip" if skips else "check",
         ws_legacy="full" if ws_legacy == "full" else "public_only",
@@ -155,6 +199,9 @@ async def _serve(options: ServeOptions) -> None:
             print(json.dumps(ready), flush=True)
             for account in server.accounts:
                 row = {"account": account.index, "api_key": account.api_key, "secret": account.secret}
+                print(json.dumps(row), flush=True)
+            for keys in server.signed_keys:
+                row = {"account": keys.account, "api_key": keys.api_key, "key_type": keys.kind}
                 print(json.dumps(row), flush=True)
             await stop.wait()
     except OSError as error:
@@ -206,6 +253,28 @@ def _prices(texts: list[str] | None) -> dict[str, str]:
     return found
 
 
+def _spot_balances(texts: list[str] | None) -> dict[str, str]:
+    """By asset. Raises InputError."""
+    if not texts:
+        return {"USDT": "10000"}
+    found: dict[str, str] = {}
+    for text in texts:
+        asset, equals, amount = text.partition("=")
+        if not equals or not asset.isascii() or not asset:
+            raise InputError(f"must be ASSET=AMOUNT, was {text!r}", field="--spot-balance")
+        if units.money_e8(amount, "--spot-balance") < 0:
+            raise InputError(f"must not be negative, was {text!r}", field="--spot-balance")
+        found[asset.upper()] = amount
+    return found
+
+
+def _alpha_walk(swing_ppm: int) -> int:
+    """Raises InputError."""
+    if not 0 <= swing_ppm <= _WALK_MAX_PPM:
+        raise InputError(f"must be 0 to {_WALK_MAX_PPM}, was {swing_ppm}", field="--alpha-walk-ppm")
+    return swing_ppm
+
+
 def _speed(text: str) -> float:
     """0 for max. Raises InputError."""
     words = {"real": 1.0, "max": 0.0}
@@ -220,8 +289,26 @@ def _speed(text: str) -> float:
     return speed
 
 
+def _public_keys(texts: list[str] | None) -> list[tuple[int, bytes]]:
+    """(account, PEM) of every ``ACCOUNT=FILE``. Raises InputError."""
+    found = []
+    for text in texts or []:
+        account, equals, path = text.partition("=")
+        if not (equals and account.isascii() and account.isdigit() and path):
+            raise InputError(f"must be ACCOUNT=FILE, was {text!r}", field="--public-key")
+        try:
+            found.append((int(account), Path(path).read_bytes()))
+        except OSError as error:
+            raise InputError(
+                f"cannot be read: {error.strerror}", field="--public-key", file=Path(path)
+            ) from error
+    return found
+
+
 def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
     if certificate is None:
+        if key is not None:
+            raise InputError("needs --tls-cert", field="--tls-key")
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import typer
 
 from perpdesk.cli.console import notice
+from perpdesk.cli.logs import set_up_logs
 from perpdesk.domain.errors import PerpdeskError
+from perpdesk.domain.secret import HIDDEN
 
 EXIT_INTERNAL, EXIT_INPUT = 1, 2
+_URL_WITH_PASSWORD = re.compile(r"://[^/@:]*:[^@]+@")
+# In a message about wrong arguments: it may be a key that was pasted where none belongs.
+_LONG_WORD = re.compile(r"[A-Za-z0-9]{32,}")
 
 
 def _application() -> typer.Typer:
+    from perpdesk.cli.accounts import add_to as add_accounts
     from perpdesk.cli.configure import add_to as add_configuration
+    from perpdesk.cli.control import add_to as add_control
     from perpdesk.cli.database import add_to as add_database
     from perpdesk.cli.demo import add_to as add_demo
     from perpdesk.cli.exchange import add_to as add_exchange
+    from perpdesk.cli.guardian import add_to as add_guardian
+    from perpdesk.cli.kill import add_to as add_kill
     from perpdesk.cli.run import add_to as add_runs
+    from perpdesk.cli.simulate import add_to as add_simulation
 
     application = typer.Typer(
         name="perpdesk",
@@ -31,16 +42,27 @@ def _application() -> typer.Typer:
     add_exchange(application)
     add_configuration(application)
     add_database(application)
+    add_control(application)
+    add_kill(application)
+    add_guardian(application)
+    add_accounts(application)
+    add_simulation(application)
     return application
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    set_up_logs()
     sys.exit(run_command(sys.argv[1:] if arguments is None else arguments))
 
 
 def run_command(arguments: list[str]) -> int:
     """Run one command; returns its exit code. Known errors become one sentence on stderr."""
+    if any(_URL_WITH_PASSWORD.search(argument) for argument in arguments):
+        notice(
+            "warning: every user of this machine can read a password in the command line: "
+            "put the database's URL into PERPDESK_DATABASE"
+        )
     try:
         code = _application()(args=arguments, standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -49,7 +71,7 @@ def run_command(arguments: list[str]) -> int:
         return error.exit_code
     except typer.TyperException as error:  # a wrong command, option or value; without one its help was shown
         if message := error.format_message():
-            notice(f"error: {message}")
+            notice(f"error: {_LONG_WORD.sub(HIDDEN, message)}")
         return EXIT_INPUT
     except typer.Abort:
         notice("aborted")

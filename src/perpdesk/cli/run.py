@@ -87,7 +87,10 @@ def paper_command(
         str | None, typer.Option("--speed", help="max, or how many times faster than life.")
     ] = None,
     database: Annotated[
-        str | None, typer.Option("--database", help="Where to keep records (SQLAlchemy URL).")
+        str | None,
+        typer.Option(
+            "--database", envvar="PERPDESK_DATABASE", help="Where to keep records (SQLAlchemy URL)."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
