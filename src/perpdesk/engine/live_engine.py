@@ -119,6 +119,7 @@ class LiveEngine(Engine):
     was_shared: np.ndarray = field(init=False)
     seen: set[tuple[int, int]] = field(default_factory=set)
     newest_fill_ms: dict[int, int] = field(default_factory=dict)
+    newest_trade_id: dict[int, int] = field(default_factory=dict)  # of those that the stream told
     on_step: Callable[[int], None] = lambda now_ms: None
 
     def __post_init__(self) -> None:
@@ -247,6 +248,9 @@ class LiveEngine(Engine):
             return False
         self.seen.add(key)
         self.newest_fill_ms[fact.symbol] = max(self.newest_fill_ms.get(fact.symbol, 0), fact.ms)
+        if fact.source is FillSource.STREAM:
+            newest = self.newest_trade_id.get(fact.symbol, 0)
+            self.newest_trade_id[fact.symbol] = max(newest, fact.trade_id)
         return True
 
     async def _book(

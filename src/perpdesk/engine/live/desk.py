@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from perpdesk.domain.books import WHOLE_STRATEGY, StateRow, StoreFailed, TradingControl
-from perpdesk.domain.errors import PerpdeskError
+from perpdesk.domain.errors import LeaseHeld, PerpdeskError
 from perpdesk.domain.ownership import SymbolTaken
 from perpdesk.engine.alarms import Alarms
 from perpdesk.engine.canary import Canary, CanaryResult, Perch, StreamSightings
@@ -27,7 +27,6 @@ from perpdesk.engine.guardian.staleness import AgeLimits, Freshness
 from perpdesk.engine.guardian.throttle import RepeatThrottle
 from perpdesk.engine.heartbeat import Pulse, beat_for_ever
 from perpdesk.engine.ids import ClientIds
-from perpdesk.engine.live.lease import LeaseKeeper
 from perpdesk.engine.live.money import Money
 from perpdesk.engine.live.outside import OutsideBooks
 from perpdesk.engine.live.protection import Protection, is_disaster
@@ -35,6 +34,7 @@ from perpdesk.engine.live.recovery import Recovered, Recovery
 from perpdesk.engine.live.sink import EngineSink
 from perpdesk.engine.live_engine import LiveEngine
 from perpdesk.engine.metrics import Metrics
+from perpdesk.engine.ownership import Ownership
 from perpdesk.engine.reconcile.loop import Reconciler, Report
 from perpdesk.engine.recording import StoreRecorder
 from perpdesk.engine.sleeve import Sleeve
@@ -154,7 +154,7 @@ class LiveDesk:
         venue: LiveFeed,
         store: Store,
         clock: Clock,
-        lease: LeaseKeeper,
+        owner: Ownership,
         rungs: Rungs,
         account_id: int,
         params_hash: str,
@@ -165,7 +165,7 @@ class LiveDesk:
         notifiers: Sequence[Notifier] = (),
         seed: int = 0,
     ) -> None:
-        self.venue, self.store, self.clock, self.lease = venue, store, clock, lease
+        self.venue, self.store, self.clock, self.owner = venue, store, clock, owner
         self.account_id, self.families, self.universe = account_id, families, universe
         self.params_hash = params_hash
         self.metrics = Metrics()
@@ -217,18 +217,18 @@ class LiveDesk:
         )
         self.freshness = _Marks(venue, clock, len(universe.symbols), limits.ages)
         self.pulses = [
-            Pulse(account_id, version, lease.claim.owner, build_hash, params_hash) for version in versions
+            Pulse(account_id, version, owner.claim.owner, build_hash, params_hash) for version in versions
         ]
         self.throttle = RepeatThrottle()
         self.gate = WireGate(
             clock=clock,
             rungs=rungs,
-            has_lease=lease.has_room,
+            has_lease=owner.has_room,
             is_switched_on=self._is_switched_on,
             is_store_healthy=lambda: recorder.writer.failure is None,
             freshness=self.freshness,
             breaker=self.money.why_not,
-            pulse=lambda v, now_ms: self.pulses[v].judge(now_ms, epoch=lease.epoch),
+            pulse=lambda v, now_ms: self.pulses[v].judge(now_ms, epoch=owner.epoch),
             limits=WireLimits(
                 list(books.instruments), range(len(universe.symbols)), self._held, limits.ceilings
             ),
@@ -288,9 +288,9 @@ class LiveDesk:
     # -- life --------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Start, trade, wind down. Raises LeaseHeld, LeaseLost, or what could not be gone on with.
+        """Start, trade, wind down. Raises LeaseHeld, or what could not be gone on with.
 
-        The lease must have been taken.
+        The account must have been acquired.
         """
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -314,9 +314,8 @@ class LiveDesk:
         self._tasks.create_task(work)
 
     async def _until_stopped(self, tasks: asyncio.TaskGroup) -> None:
-        assert self.lease.lease is not None, "take the lease first"
-        await self.clock.sleep_until(self.lease.lease.from_ms)
-        running = [tasks.create_task(self.lease.keep()), tasks.create_task(self.alarms.run())]
+        running = [tasks.create_task(self._own()), tasks.create_task(self.alarms.run())]
+        await self.clock.sleep_until(self.owner.from_ms)
         await self.venue.start()
         await self._recover()
         running += [
@@ -345,7 +344,7 @@ class LiveDesk:
         """Books from the store, then what the exchange did meanwhile. Tried until it succeeds."""
         await self.recorder.writer.begin()
         for pulse in self.pulses:
-            pulse.epoch = self.lease.epoch
+            pulse.epoch = self.owner.epoch
         while True:
             try:
                 wallet_e8 = await self.venue.wallet_e8()
@@ -394,9 +393,15 @@ class LiveDesk:
         await self.recorder.run_over(self.clock.now_ms())
         await self.outside.write()
         await self.alarms.carry_out()
-        await self.lease.release()
+        await self.owner.release()
 
     # -- tasks -------------------------------------------------------------------------------
+
+    async def _own(self) -> None:
+        """Keep the account. Whoever has lost it sends nothing more, and ends."""
+        await self.owner.run()
+        if not self._stop.is_set():
+            raise LeaseHeld(str(self.account_id), self.owner.lost or "another process", 0)
 
     async def _feed(self) -> None:
         async for message in self.venue.messages():

@@ -73,6 +73,7 @@ class EngineSink:
                 tuple(engine.sleeve_lots(s)),
                 int(engine.external[s]),
                 newest_fill_ms=engine.newest_fill_ms.get(s, 0),
+                newest_trade_id=engine.newest_trade_id.get(s, 0),
             )
             for s in range(n)
             if any(engine.sleeve_lots(s)) or engine.external[s] or s in engine.newest_fill_ms

@@ -172,10 +172,9 @@ class StoreRecorder:
             if not kept.lots:
                 kept.sent_ms = kept.updated_ms = ms
             self._dirty_orders[order.client_id] = None
-        kept = self._orders.get(order.client_id)
-        if (
-            order.slot == SLOT_ENTRY and kept is not None and kept.lots < order.lots
-        ):  # else it has filled already
+        known = self._orders.get(order.client_id)
+        is_working = known is not None and known.lots < order.lots  # else it has filled already
+        if order.slot == SLOT_ENTRY and is_working:
             self._batch.intents.append(IntentStep(order.client_id, IntentState.LIVE, ms))
         if order.slot == SLOT_EXIT and position.status is not PositionStatus.CLOSING:
             position.status = PositionStatus.CLOSING
