@@ -6,14 +6,25 @@ the step runs on them; adapters translate at their own edge.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import Enum
 from typing import Any, Protocol, Unpack
 
 import numpy as np
 
+from perpdesk.domain.account_books import (
+    AccountChange,
+    AccountRow,
+    Adjustment,
+    BreakerDay,
+    ExternalLots,
+    IncomeRow,
+    NewAccount,
+    NewBreakerDay,
+)
 from perpdesk.domain.books import (
     Failed,
     FillQuery,
@@ -38,7 +49,26 @@ from perpdesk.domain.books import (
     TradingControl,
     VersionTotals,
 )
+from perpdesk.domain.kill import ControlAction
 from perpdesk.domain.order import PositionSide
+from perpdesk.domain.ownership import (
+    CLOCK_ERROR_MS,
+    Heartbeat,
+    Held,
+    Lease,
+    LeaseClaim,
+    LeaseRow,
+    SymbolOwner,
+)
+from perpdesk.domain.signal_books import (
+    GridOrder,
+    GridZone,
+    OiAnomaly,
+    OiSetting,
+    OiSnapshot,
+    SymbolRating,
+    TradingSignal,
+)
 
 
 class Clock(Protocol):
@@ -128,7 +158,7 @@ class Leg:
     """The exchange's own view of one netted position. lots is signed, entry_price in kernel units (rounded).
 
     symbol is -1 for a contract outside the universe; name is the exchange's. liquidation_price 0: none.
-    isolated: the margin type (None: not told).
+    isolated: the margin type (None: not told). position_side: LONG and SHORT in hedge mode, else BOTH.
     """
 
     symbol: int
@@ -140,6 +170,17 @@ class Leg:
     isolated: bool | None
     margin_e8: int
     updated_ms: int
+    position_side: PositionSide = PositionSide.BOTH
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSettings:
+    """The account's modes and, by symbol index of the universe, leverage and margin type."""
+
+    hedge: bool
+    multi_assets: bool
+    leverages: Mapping[int, int]
+    isolated: Mapping[int, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +198,7 @@ class VenueFill:
     fee_e8: int
     realised_e8: int
     ms: int
+    position_side: PositionSide = PositionSide.BOTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +216,10 @@ class Income:
 
 @dataclass(frozen=True, slots=True)
 class Traded:
-    """An order traded. in_jump: more may follow before anybody can act; the next PriceReached ends it."""
+    """An order traded. in_jump: more may follow before anybody can act; the next PriceReached ends it.
+
+    venue_realised_e8: the exchange's own profit figure of this fill (None: not told).
+    """
 
     client_id: str
     symbol: int
@@ -189,6 +234,7 @@ class Traded:
     in_jump: bool
     cursor: int
     trade_id: int
+    venue_realised_e8: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +254,8 @@ class ForcedClose:
 
     realised_e8: what it has realised on this symbol in all, the liquidation included (None: not told).
     lots_left: what is left of the position after it (unsigned; None: not told): a large one goes in steps.
+    client_id: the exchange's own order: its beginning tells liquidation, ADL and settlement apart.
+    venue_realised_e8: the exchange's own profit figure of this fill (None: not told).
     """
 
     symbol: int
@@ -220,6 +268,8 @@ class ForcedClose:
     trade_id: int
     realised_e8: int | None = None
     lots_left: int | None = None
+    client_id: str = ""
+    venue_realised_e8: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +334,8 @@ class ExternalTraded:
     fee_e8: int
     ms: int
     trade_id: int
+    venue_realised_e8: int = 0
+    is_maker: bool = False
 
 
 Message = (
@@ -406,6 +458,42 @@ class LiveVenue(Venue, Protocol):
         """The exchange's time as far as it is known."""
         ...
 
+    def mark(self, symbol: int) -> tuple[int, int]:
+        """The newest mark price and its exchange time; (0, 0) before the first."""
+        ...
+
+    def adopt(self, order: NewOrder) -> None:
+        """An order of an earlier process is ours: its facts are told for its (sleeve, slot)."""
+        ...
+
+    def user_seen_ms(self) -> int:
+        """Our time of the account stream's last sign of life; 0 before the first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An alarm on its way to a person. code: the condition's name, key: whose (symbol, strategy, order).
+
+    severity: warning, error or critical; count: how often it was met while it stood; is_over: it has ended.
+    """
+
+    code: str
+    key: str
+    severity: str
+    text: str
+    ms: int
+    count: int
+    is_over: bool = False
+
+
+class Notifier(Protocol):
+    """Who tells a person."""
+
+    async def notify(self, notice: Notice) -> None:
+        """Tell it, within a few seconds, or raise."""
+        ...
+
 
 class Feed(Protocol):
     """Market data and account events in one order.
@@ -416,7 +504,285 @@ class Feed(Protocol):
     def messages(self) -> AsyncIterator[Message]: ...
 
 
-class StoreBooks(Protocol):
+class FolderLock(Protocol):
+    """A file lock that is held; it ends with ``release`` or with the process."""
+
+    def release(self) -> None: ...
+
+
+class Folder(Protocol):
+    """A few small files that processes of one machine share. Everything may raise OSError."""
+
+    def read(self, name: str) -> bytes | None:
+        """The content, None if there is no such file."""
+        ...
+
+    def stamp(self, name: str) -> tuple[int, ...] | None:
+        """Changes whenever the file does, and is cheap; None if there is no such file."""
+        ...
+
+    def replace(self, name: str, content: bytes, *, durable: bool = True) -> None:
+        """Put a whole file in place of the old one: a reader sees all of one of them. ``durable``: it
+        survives a power cut."""
+        ...
+
+    def append(self, name: str, line: bytes) -> None:
+        """Add a line at the end, durably."""
+        ...
+
+    def lock(self, name: str) -> FolderLock | None:
+        """Take a lock, None if another process (or holder) has it. Never waits."""
+        ...
+
+
+class Leases(Protocol):
+    """Who may send for an account. Times are of the caller's clock, read before the call."""
+
+    async def take_lease(
+        self,
+        claim: LeaseClaim,
+        now_ms: int,
+        *,
+        ttl_ms: int,
+        clock_error_ms: int = CLOCK_ERROR_MS,
+        above_epoch: int = 0,
+        dead_owner: str | None = None,
+        recv_window_ms: int = 5_000,
+    ) -> Lease | Held:
+        """Take the lease if it is free, lapsed by two clock errors, or this owner's already; else Held.
+
+        The new epoch is above the old one and ``above_epoch``. ``dead_owner``: this owner's process is proven
+        dead (its file lock is free), so its lease need not lapse: the new one begins (``from_ms``)
+        when no request that the dead process signed can be accepted any more. After StoreFailed, ask again:
+        what was perhaps taken is this owner's.
+        """
+        ...
+
+    async def renew_lease(self, lease: Lease, now_ms: int, *, ttl_ms: int) -> Lease | None:
+        """Extend it. None: it is another's now, send nothing more. StoreFailed: it stays as it was known."""
+        ...
+
+    async def release_lease(self, lease: Lease, free_ms: int) -> bool:
+        """Let it end at ``free_ms``, when nothing signed under it can be accepted any more, if that is
+        sooner. False: it was another's already."""
+        ...
+
+    async def lease(self, account_id: int) -> LeaseRow | None:
+        """Who has the account, or had it last. None: nobody ever had."""
+        ...
+
+
+class OwnershipBooks(Leases, Protocol):
+    """Leases, signs of life, whose a symbol is, what people said (``domain/ownership.py``, ``kill``)."""
+
+    async def beat(self, heartbeat: Heartbeat) -> bool:
+        """Write a sign of life. False, changing nothing, if a later epoch or beat is known."""
+        ...
+
+    async def heartbeat(self, account_id: int, strategy: str) -> Heartbeat | Missing | Failed:
+        """The last sign of life. Never raises for a database that does not answer."""
+        ...
+
+    async def heartbeats(self, account_id: int | None = None) -> list[Heartbeat]:
+        """The last signs of life of an account's strategies (None: of all accounts)."""
+        ...
+
+    async def take_symbol(self, account_id: int, symbol: str, strategy: str, ms: int) -> SymbolOwner:
+        """Make a symbol this strategy's, or find that it is. Raises SymbolTaken if it is another's."""
+        ...
+
+    async def free_symbol(self, account_id: int, symbol: str, strategy: str) -> bool:
+        """Give a symbol up. False, changing nothing, if it was not this strategy's."""
+        ...
+
+    async def symbol_owners(self, account_id: int) -> list[SymbolOwner]:
+        """Whose the symbols of an account are, by symbol."""
+        ...
+
+    async def record_control_action(self, action: ControlAction, ms: int) -> bool:
+        """Write what a person said, with its journal entry, once. False if it is written already."""
+        ...
+
+    async def control_actions(self, account_id: int) -> list[ControlAction]:
+        """What people said about an account, in order of time."""
+        ...
+
+
+class AccountBooks(Protocol):
+    """Accounts, foreign lots, the exchange's statement, corrections, days (``domain/account_books.py``)."""
+
+    async def add_account(self, account: NewAccount) -> AccountRow:
+        """Make an account known and give it the next id. Raises AccountExists if its name was ever taken."""
+        ...
+
+    async def account(self, name: str) -> AccountRow | None:
+        """The account with this name, None if there never was one."""
+        ...
+
+    async def accounts(self) -> list[AccountRow]:
+        """All accounts, by id, removed ones too."""
+        ...
+
+    async def change_account(self, account_id: int, ms: int, **changes: Unpack[AccountChange]) -> None:
+        """Change an account. Raises StepRefused if it does not exist or was removed."""
+        ...
+
+    async def save_external(self, lots: ExternalLots) -> bool:
+        """Write how much is foreign there now. A changed quantity must be acknowledged anew. False: known."""
+        ...
+
+    async def acknowledge_external(
+        self, account_id: int, symbol: str, position_side: PositionSide, qty: Decimal, by: str, ms: int
+    ) -> bool:
+        """A person has seen this very quantity. Journalled. False if it is another by now."""
+        ...
+
+    async def external_lots(self, account_id: int) -> list[ExternalLots]:
+        """What is foreign on an account, by symbol; quantities of 0 are history."""
+        ...
+
+    async def record_income(self, rows: Sequence[IncomeRow]) -> int:
+        """Import lines of the exchange's statement, each once by (transaction, type, symbol). Returns how
+        many were new; raises BooksContradiction if one is known with other content."""
+        ...
+
+    async def income(
+        self, account_id: int, from_ms: int | None = None, until_ms: int | None = None
+    ) -> list[IncomeRow]:
+        """Lines of the statement within [from_ms, until_ms), in order of time."""
+        ...
+
+    async def income_totals(
+        self, account_id: int, from_ms: int | None = None, until_ms: int | None = None
+    ) -> dict[tuple[str, str], Decimal]:
+        """Exact sums of the statement by (income type, asset)."""
+        ...
+
+    async def record_adjustments(self, adjustments: Sequence[Adjustment]) -> int:
+        """Write corrections, each with its journal entry, once per ``source_key``. Returns how many were
+        new; raises BooksContradiction if one is known with other content."""
+        ...
+
+    async def adjustments(self, account_id: int, position_id: int | None = None) -> list[Adjustment]:
+        """Corrections of an account (and position), in the order in which they were written."""
+        ...
+
+    async def start_breaker_day(self, day: NewBreakerDay) -> BreakerDay:
+        """Begin a UTC day, or find it as it began: the first base stays."""
+        ...
+
+    async def update_breaker_day(
+        self, account_id: int, strategy: str, day: str, ms: int, *, realised: Decimal, transfers: Decimal
+    ) -> None:
+        """Write the day's sums so far. Raises StepRefused if the day was never begun."""
+        ...
+
+    async def trip_breaker(
+        self, account_id: int, strategy: str, day: str, ms: int, *, pnl: Decimal, reason: str
+    ) -> bool:
+        """End the day's entries, durably and journalled. False: it was over already."""
+        ...
+
+    async def reset_breaker(
+        self, account_id: int, strategy: str, day: str, ms: int, *, by: str, reason: str
+    ) -> bool:
+        """A person takes the trip back, journalled. False: nothing had tripped."""
+        ...
+
+    async def breaker_day(self, account_id: int, strategy: str, day: str) -> BreakerDay | Missing | Failed:
+        """The day as it stands. Never raises for a database that does not answer."""
+        ...
+
+    async def breaker_days(self, account_id: int, strategy: str | None = None) -> list[BreakerDay]:
+        """The days of an account (and strategy), oldest first."""
+        ...
+
+
+class SignalBooks(Protocol):
+    """What strategies saw: ratings, open interest, grids (``domain/signal_books.py``)."""
+
+    async def save_rating(self, rating: SymbolRating) -> None:
+        """Write a symbol's rating; the newest holds."""
+        ...
+
+    async def ratings(self) -> dict[str, SymbolRating]:
+        """The ratings by symbol. Empty: the gate is not active."""
+        ...
+
+    async def record_oi_anomalies(self, anomalies: Sequence[OiAnomaly]) -> int:
+        """Write anomalies, each once per (symbol, period, poll). Returns how many were new."""
+        ...
+
+    async def oi_anomalies(
+        self, from_ms: int | None = None, until_ms: int | None = None, symbol: str | None = None
+    ) -> list[OiAnomaly]:
+        """Anomalies of polls within [from_ms, until_ms), in order of time."""
+        ...
+
+    async def save_oi_setting(self, setting: OiSetting) -> None:
+        """Write a setting of the radar. It is checked where it is read, by the same rules as the file."""
+        ...
+
+    async def oi_settings(self) -> list[OiSetting]:
+        """All settings, active or not, by key."""
+        ...
+
+    async def record_oi(self, snapshots: Sequence[OiSnapshot]) -> int:
+        """Write snapshots, each into the table of the UTC day of its receipt, once per (symbol, time).
+        Returns how many were new. Raises InputError if a day has no table yet (``OiDays.create_oi_day``)."""
+        ...
+
+    async def oi_snapshots(self, from_ms: int, until_ms: int, symbol: str | None = None) -> list[OiSnapshot]:
+        """Snapshots received within [from_ms, until_ms), in order of time; days without a table have none."""
+        ...
+
+    async def record_grid_zones(self, zones: Sequence[GridZone]) -> int:
+        """Write the zones of a scan, each once. Returns how many were new; other figures under a known id
+        are a BooksContradiction."""
+        ...
+
+    async def grid_zones(self, symbol: str, at_ms: int | None = None) -> list[GridZone]:
+        """Zones of a symbol (valid at ``at_ms``), oldest first."""
+        ...
+
+    async def save_signal(self, signal: TradingSignal) -> None:
+        """Write a signal as it stands, new or known by its id."""
+        ...
+
+    async def signals(
+        self, symbol: str, status: str | None = None, unexpired_at_ms: int | None = None
+    ) -> list[TradingSignal]:
+        """Signals of a symbol in order of their bars."""
+        ...
+
+    async def save_grid_order(self, order: GridOrder) -> bool:
+        """Write a grid's order as it stands, durably while it lives. False, changing nothing, for a report
+        older than what is known. A second live entry or exit of one level is a BooksContradiction."""
+        ...
+
+    async def grid_orders(self, run_id: int, *, live_only: bool = False) -> list[GridOrder]:
+        """The orders of a grid's run, by level."""
+        ...
+
+
+class OiDays(Protocol):
+    """The daily tables ``oi_snapshots_YYYYMMDD``: a matter of the store, never of a unit of work."""
+
+    async def create_oi_day(self, day: str) -> bool:
+        """Make the table of a UTC day (``20260524``). False: it is there."""
+        ...
+
+    async def oi_days(self) -> list[str]:
+        """The days that have a table, oldest first."""
+        ...
+
+    async def drop_old_oi_days(self, today: str, ms: int, keep_days: int = 20) -> list[str]:
+        """Drop the tables of days before the last ``keep_days`` (today is one of them), one journal entry
+        each. Returns the dropped days."""
+        ...
+
+
+class StoreBooks(OwnershipBooks, AccountBooks, SignalBooks, Protocol):
     """What can be written down and read back. Times are UTC ms of the caller's clock; a store has none.
 
     Prices, quantities and money are Decimals with at most the places of their column (12 and 8; scores 4,
@@ -578,7 +944,7 @@ class StoreBooks(Protocol):
         ...
 
 
-class Store(StoreBooks, Protocol):
+class Store(StoreBooks, OiDays, Protocol):
     """The books of one database. A method of StoreBooks called here is a transaction of its own."""
 
     def unit(self, *, durable: bool = True) -> AbstractAsyncContextManager[StoreBooks]:

@@ -32,6 +32,7 @@ class Wire:
 
     def __init__(self, dial: Dial) -> None:
         self.is_cut = self.is_deaf = self.stammers = False
+        self.heard: list[bytes] = []  # every message of every socket, as it came
         self._dial = dial
         self._open: set[_Wired] = set()
 
@@ -66,6 +67,8 @@ class _Wired:
                 return None
             if message and self._wire.is_deaf:
                 continue
+            if message:
+                self._wire.heard.append(message)
             if message and self._wire.stammers:
                 self._again = message
             return message
@@ -142,11 +145,14 @@ async def binance_desk(
     place_of: Callable[[str], tuple[int, int] | None] = lambda _: None,
     prepare: Callable[[RunningServer, Rest], Awaitable[None]] = nothing,
     clock: Clock = SYSTEM_CLOCK,
+    over_socket: bool = False,
+    credentials: Credentials | None = None,
     **options: Any,
 ) -> AsyncIterator[BinanceDesk]:
     """A server, and a started venue on its first account.
 
-    clock: of both; prepare: before the start; options: of the server.
+    clock: of both; prepare: before the start; credentials: instead of the first account's own; options: of
+    the server.
     """
     async with serve(ServeOptions(clock=clock, **options)) as server:
         instrument = bundled()["BTCUSDT"]
@@ -158,12 +164,18 @@ async def binance_desk(
             clock=clock,
             server=own,
             governor=Governor(clock, own),
-            credentials=Credentials(keys.api_key, keys.secret),
+            credentials=credentials or Credentials(keys.api_key, keys.secret),
             account="test",
         )
         wire = Wire(dial_with(lambda: rest.session))
         venue = BinanceVenue(
-            universe=universe, rest=rest, clock=clock, dial=wire.dial, sweep_ms=sweep_ms, place_of=place_of
+            universe=universe,
+            rest=rest,
+            clock=clock,
+            dial=wire.dial,
+            sweep_ms=sweep_ms,
+            place_of=place_of,
+            over_socket=over_socket,
         )
         await prepare(server, rest)
         await venue.start()

@@ -135,7 +135,12 @@ def database(kind: str, upgraded_once: Callable[[str], Database], tmp_path: Path
         shutil.copy(str(sa.make_url(shared.url).database), own)
         return Database(kind, f"sqlite:///{own}")
     tables = [table.name for table in reversed(METADATA.sorted_tables)]
+    days = shared.execute(
+        "SELECT table_name FROM information_schema.tables WHERE left(table_name, 13) = 'oi_snapshots_' "
+        f"AND table_schema = {'current_schema()' if kind == 'postgresql' else 'database()'}"
+    )
     shared.execute(
+        *(f"DROP TABLE {name}" for (name,) in days),
         "BEGIN",
         *(f"DELETE FROM {table}" for table in tables),
         f"INSERT INTO journal_head (id, seq, hash) VALUES (1, 0, '{'0' * 64}')",

@@ -16,6 +16,13 @@ PLAIN = (
     ("fills", "uq_fills_account_id_symbol_trade_id", ("account_id", "symbol", "trade_id")),
     ("order_intents", "uq_order_intents_client_id", ("client_id",)),
     ("trading_control", "uq_trading_control_account_id_trading_type", ("account_id", "trading_type")),
+    (
+        "income_rows",
+        "uq_income_rows_account_id_tran_id_income_type_symbol",
+        ("account_id", "tran_id", "income_type", "symbol"),
+    ),
+    ("position_adjustments", "uq_position_adjustments_account_id_source_key", ("account_id", "source_key")),
+    ("accounts", "uq_accounts_name", ("name",)),
 )
 
 
@@ -55,7 +62,11 @@ async def test_without_a_partial_unique_index_nothing_opens(untouched: Database)
         await refused(untouched, name)
         drop_index(untouched, table, name)
         if not maria:
-            shorter = where.replace("'closing'", "'open'").replace("'filled'", "'sent'")
+            shorter = (
+                where.replace("'closing'", "'open'")
+                .replace("'filled'", "'sent'")
+                .replace("'EXIT'", "'ENTRY'")
+            )
             add_index(untouched, table, name, columns, shorter)
             await refused(untouched, name)
             drop_index(untouched, table, name)
@@ -91,3 +102,12 @@ async def test_missing_columns_and_tables_are_named(untouched: Database) -> None
     upgrade(untouched.url)
     untouched.execute("ALTER TABLE fills DROP COLUMN order_id", "DROP TABLE strategy_states")
     await refused(untouched, "column fills.order_id", "table strategy_states")
+
+
+@pytest.mark.parametrize("kind", SERVERS, indirect=True)
+@pytest.mark.parametrize("table", ["account_leases", "symbol_owners", "breaker_days", "external_lots"])
+async def test_without_the_key_that_decides_a_race_nothing_opens(untouched: Database, table: str) -> None:
+    upgrade(untouched.url)
+    constraint = f"CONSTRAINT pk_{table}" if untouched.kind == "postgresql" else "PRIMARY KEY"
+    untouched.execute(f"ALTER TABLE {table} DROP {constraint}")
+    await refused(untouched, f"the unique key of {table}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import create_async_engine
 from tests.contract.store_databases import DRIVERS, Database, run_apart
 
-from perpdesk.adapters.sqlstore import SqlStore, connect, migrate, upgrade
+from perpdesk.adapters.sqlstore import SqlStore, connect, migrate, upgrade, urls
 from perpdesk.adapters.sqlstore.migrations import HEAD
 from perpdesk.adapters.sqlstore.schema import METADATA, PARTIAL_UNIQUES
+from perpdesk.domain.books import FillQuery
 from perpdesk.domain.errors import DatabaseNotMigrated, InputError
 
 
@@ -177,3 +179,68 @@ def test_files_that_cannot_be_are_said(tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("this is not a database, it is a text that goes on for a while\n" * 50)
     with pytest.raises(InputError, match="not a database"):
         upgrade(f"sqlite:///{tmp_path}/text.db")
+
+
+async def test_rows_of_the_first_revision_are_there_after_the_upgrade(untouched: Database) -> None:
+    at_revision(untouched, "0001")
+    assert "account_leases" not in tables_of(untouched)
+    untouched.execute(
+        "INSERT INTO trading_control (account_id, trading_type, trading_enabled, updated_by, updated_at, "
+        "created_at) VALUES (7, 'usdt_futures', true, 'operator', '2025-05-24 00:00:00.123', "
+        "'2025-05-24 00:00:00.123')",
+        "INSERT INTO fills (account_id, symbol, trade_id, side, qty, price, commission, commission_asset, "
+        "realized_pnl_venue, is_maker, fill_ms, source) VALUES (7, 'BTCUSDT', 1, 'BUY', '0.031', '64123.4', "
+        "'0.9939127', 'USDT', '0', false, 5, 'rest')",
+    )
+    with pytest.raises(DatabaseNotMigrated, match="revision 0001"):
+        await SqlStore.open(untouched.url)
+    assert upgrade(untouched.url) == HEAD
+    async with await SqlStore.open(untouched.url) as store:
+        switch = await store.trading_control(7)
+        assert (switch.trading_enabled, switch.updated_ms) == (True, 1_748_044_800_123)
+        (fill,) = await store.fills(FillQuery(account_id=7))
+        assert (fill.trade_id, fill.price) == (1, Decimal("64123.4"))
+        assert await store.lease(7) is None
+
+
+async def test_half_a_second_revision_is_refused_and_goes_on(
+    untouched: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between two tables of the second revision: no start until `db upgrade` has ended."""
+    at_revision(untouched, "0001")
+    plain = connect.writer
+
+    def dying(url: sa.URL, *, create: bool = False) -> Any:
+        engine = plain(url, create=create)
+
+        @event.listens_for(engine.sync_engine, "before_cursor_execute")
+        def die(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+            if "CREATE TABLE income_rows" in statement:
+                raise ConnectionError("killed")
+
+        return engine
+
+    monkeypatch.setattr(connect, "writer", dying)
+    with pytest.raises(InputError, match="killed"):
+        upgrade(untouched.url)
+    monkeypatch.undo()
+    if untouched.kind == "mariadb":  # the only one that keeps half of it
+        assert "account_leases" in tables_of(untouched)
+    assert "income_rows" not in tables_of(untouched)
+    with pytest.raises(DatabaseNotMigrated, match="revision 0001"):
+        await SqlStore.open(untouched.url)
+    assert upgrade(untouched.url) == HEAD
+    await (await SqlStore.open(untouched.url)).close()
+
+
+def at_revision(database: Database, revision: str) -> None:
+    """Bring a database to a revision that is not the newest."""
+
+    async def go() -> None:
+        url = urls.parse(database.url)
+        engine = connect.writer(url, create=True)
+        async with engine.connect() as connection, connection.begin():
+            await connection.run_sync(migrate.run, url, revision)
+        await engine.dispose()
+
+    run_apart(go())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ _CONNECTIONS = 8
 _POOL_TIMEOUT_S = 60
 # The execution option that says whether a commit must survive a power cut (SQLite only).
 DURABLE = "perpdesk_durable"
+# What drives SQLite instead of aiosqlite and its thread (the simulation: everything in one loop).
+DRIVER: ContextVar[Any] = ContextVar("perpdesk_sqlite_driver", default=None)
 
 
 def writer(url: sa.URL, *, create: bool = False) -> AsyncEngine:
@@ -82,7 +85,16 @@ def _server(url: sa.URL) -> AsyncEngine:
     else:
         strict = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00'"
         options["connect_args"] = {"init_command": strict, "charset": "utf8mb4"}
-    return create_async_engine(url, **options)
+    engine = create_async_engine(url, **options)
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def dial(dialect: sa.Dialect, record: Any, arguments: Any, parameters: Any) -> Any:
+        try:
+            return dialect.connect(*arguments, **parameters)
+        except (TypeError, ValueError, OverflowError) as error:  # of a port or option that it does not take
+            raise ConnectionError(f"the driver refuses the URL's options: {error}") from None
+
+    return engine
 
 
 def _sqlite(url: sa.URL, *, mode: str) -> AsyncEngine:
@@ -94,6 +106,8 @@ def _sqlite(url: sa.URL, *, mode: str) -> AsyncEngine:
         path = Path(str(url.database)).absolute().as_uri()
         query = {"timeout": str(_BUSY_TIMEOUT_S), **url.query, "mode": mode, "uri": "true"}
         url = url.set(database=path, query=query)
+    if DRIVER.get() is not None:
+        options["module"] = DRIVER.get()
     engine = create_async_engine(url, **options)
     sync = engine.sync_engine
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
-from typing import Any
 
+import msgspec
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from perpdesk.adapters.sqlstore.rows import checked, typed
+from perpdesk.adapters.sqlstore.keyed import matches, put
+from perpdesk.adapters.sqlstore.rows import typed
 from perpdesk.adapters.sqlstore.schema import CONTROL, STATES
-from perpdesk.adapters.sqlstore.session import Session, savepoint
+from perpdesk.adapters.sqlstore.session import Session
 from perpdesk.domain.books import Failed, Json, Missing, StateRow, StoreFailed, TradingControl
 
 
@@ -24,12 +22,21 @@ class Control(Session):
     ) -> TradingControl | Missing | Failed:
         """May new exposure be opened on this account? Never raises for a database that does not answer."""
         key = {"account_id": account_id, "trading_type": trading_type}
+        # The switch as it is in the database: SQLite would take any text ("no") for true.
+        switch = sa.type_coerce(CONTROL.c.trading_enabled, sa.types.NULLTYPE).label("switch")
         try:
             async with self._reading() as connection:
-                row = (await connection.execute(sa.select(CONTROL).where(*_is(CONTROL, key)))).one_or_none()
+                found = await connection.execute(sa.select(CONTROL, switch).where(*matches(CONTROL, key)))
+                row = found.one_or_none()
+            if row is None:
+                return Missing()
+            if not isinstance(row.switch, int) or row.switch not in (0, 1):
+                return Failed(reason=f"trading_control.trading_enabled is {row.switch!r}, not 0 or 1")
+            return typed(TradingControl, row)
         except StoreFailed as error:
             return Failed(reason=str(error))
-        return Missing() if row is None else typed(TradingControl, row)
+        except (msgspec.ValidationError, ValueError, TypeError) as error:
+            return Failed(reason=f"the row of trading_control cannot be read: {error}")
 
     async def set_trading_control(
         self, account_id: int, enabled: bool, by: str, ms: int, trading_type: str = "usdt_futures"
@@ -38,7 +45,7 @@ class Control(Session):
         key = {"account_id": account_id, "trading_type": trading_type}
         values = {"trading_enabled": enabled, "updated_by": by, "updated_ms": ms}
         async with self._writing(durable=True) as connection:
-            await _put(connection, CONTROL, key, values, {"created_ms": ms})
+            await put(connection, CONTROL, key, values, {"created_ms": ms})
 
     async def save_state(self, state: StateRow) -> None:
         """Keep a strategy's state, replacing what was kept under (account, strategy, symbol)."""
@@ -51,13 +58,13 @@ class Control(Session):
         }
         key = {"account_id": state.account_id, "strategy": state.strategy, "symbol": state.symbol}
         async with self._writing() as connection:
-            await _put(connection, STATES, key, values, {})
+            await put(connection, STATES, key, values, {})
 
     async def load_state(self, account_id: int, strategy: str, symbol: str) -> StateRow | None:
         """What was kept, None if nothing was."""
         key = {"account_id": account_id, "strategy": strategy, "symbol": symbol}
         async with self._reading() as connection:
-            row = (await connection.execute(sa.select(STATES).where(*_is(STATES, key)))).one_or_none()
+            row = (await connection.execute(sa.select(STATES).where(*matches(STATES, key)))).one_or_none()
         if row is None:
             return None
         kept: Json | bytes = row.state if row.state_base64 is None else b64decode(row.state_base64)
@@ -69,27 +76,3 @@ class Control(Session):
             params_hash=row.params_hash,
             updated_ms=row.updated_ms,
         )
-
-
-def _is(table: sa.Table, key: Mapping[str, Any]) -> list[sa.ColumnElement[bool]]:
-    return [table.c[name] == value for name, value in key.items()]
-
-
-async def _put(
-    connection: AsyncConnection,
-    table: sa.Table,
-    key: Mapping[str, Any],
-    values: Mapping[str, Any],
-    at_birth: Mapping[str, Any],
-) -> None:
-    """Update the row with this key, or insert it."""
-    row = checked(table, {**key, **values, **at_birth})
-    update = table.update().where(*_is(table, key)).values({name: row[name] for name in values})
-    if (await connection.execute(update)).rowcount == 0:
-        try:
-            async with savepoint(connection):
-                await connection.execute(table.insert(), row)
-        except IntegrityError:
-            # Another writer inserted it in between.
-            if (await connection.execute(update)).rowcount == 0:
-                raise

@@ -38,17 +38,22 @@ class Journal(Session):
         if not entries:
             return
         async with self._writing() as connection:
-            # Writers take the head in turn, so that the chain has no forks.
-            head = (await connection.execute(sa.select(JOURNAL_HEAD).with_for_update())).one()
-            seq, prev = head.seq, head.hash
-            rows = []
-            for entry in entries:
-                seq += 1
-                row = {"seq": seq, "ms": entry.ms, "kind": entry.kind, "prev_hash": prev}
-                prev = seal(seq, entry.ms, entry.kind, entry.payload, prev)
-                rows.append(checked(JOURNAL, row | {"payload": canonical_json(entry.payload), "hash": prev}))
-            await connection.execute(JOURNAL.insert(), rows)
-            await connection.execute(JOURNAL_HEAD.update().values(seq=seq, hash=prev))
+            await append(connection, entries)
+
+
+async def append(connection: AsyncConnection, entries: Sequence[JournalEntry]) -> None:
+    """Append facts in this transaction: they are written with what they tell of, or not at all."""
+    # Writers take the head in turn, so that the chain has no forks.
+    head = (await connection.execute(sa.select(JOURNAL_HEAD).with_for_update())).one()
+    seq, prev = head.seq, head.hash
+    rows = []
+    for entry in entries:
+        seq += 1
+        row = {"seq": seq, "ms": entry.ms, "kind": entry.kind, "prev_hash": prev}
+        prev = seal(seq, entry.ms, entry.kind, entry.payload, prev)
+        rows.append(checked(JOURNAL, row | {"payload": canonical_json(entry.payload), "hash": prev}))
+    await connection.execute(JOURNAL.insert(), rows)
+    await connection.execute(JOURNAL_HEAD.update().values(seq=seq, hash=prev))
 
 
 async def verify(connection: AsyncConnection) -> JournalCheck:

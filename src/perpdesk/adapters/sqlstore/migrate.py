@@ -60,15 +60,17 @@ async def _connected(url: sa.URL) -> None:
         await engine.dispose()
 
 
-def run(connection: sa.Connection, url: sa.URL) -> None:
-    """Upgrade in this connection's transaction, alone: other processes that want to wait."""
+def run(connection: sa.Connection, url: sa.URL, revision: str = "head") -> None:
+    """Upgrade in this connection's transaction, alone: other processes that want to wait. An earlier
+    ``revision`` than the newest is for tests of the way there."""
     _lock(connection)
     config = Config()
     config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
     config.attributes["connection"] = connection
     _refuse_unknown(ScriptDirectory.from_config(config), check.revision_of(connection), url)
-    command.upgrade(config, "head")
-    check.check_schema(connection)
+    command.upgrade(config, revision)
+    if revision == "head":
+        check.check_schema(connection)
 
 
 def _lock(connection: sa.Connection) -> None:

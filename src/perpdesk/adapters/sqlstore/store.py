@@ -14,12 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from perpdesk.adapters.sqlstore import check, connect, faults, journal, migrate, urls
 from perpdesk.adapters.sqlstore.migrations import HEAD
+from perpdesk.adapters.sqlstore.oi_days import OiDays
 from perpdesk.adapters.sqlstore.unit import SqlBooks, SqlUnit, open_unit
 from perpdesk.domain.books import JournalCheck
 from perpdesk.domain.errors import DatabaseNotMigrated, InternalError
 
 
-class SqlStore(SqlBooks):
+class SqlStore(SqlBooks, OiDays):
     """The books in one database. A method called on the store is a unit of its own.
 
     ``warnings`` says what about the server weakens its promises.

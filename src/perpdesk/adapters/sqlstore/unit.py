@@ -11,18 +11,36 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from perpdesk.adapters.sqlstore import connect, faults
+from perpdesk.adapters.sqlstore.accounts import Accounts
+from perpdesk.adapters.sqlstore.breaker import Breaker
 from perpdesk.adapters.sqlstore.control import Control
 from perpdesk.adapters.sqlstore.intents import Intents
 from perpdesk.adapters.sqlstore.journal import Journal
+from perpdesk.adapters.sqlstore.oi_days import OiSnapshots
 from perpdesk.adapters.sqlstore.orders import Orders
+from perpdesk.adapters.sqlstore.ownership import Ownership
 from perpdesk.adapters.sqlstore.positions import Positions
 from perpdesk.adapters.sqlstore.reports import Reports
 from perpdesk.adapters.sqlstore.runs import Runs
+from perpdesk.adapters.sqlstore.signals import Signals
 from perpdesk.domain.books import StoreFailed
 from perpdesk.domain.errors import InternalError, PerpdeskError
 
 
-class SqlBooks(Positions, Intents, Orders, Runs, Control, Journal, Reports):
+class SqlBooks(
+    Positions,
+    Intents,
+    Orders,
+    Runs,
+    Control,
+    Journal,
+    Reports,
+    Ownership,
+    Accounts,
+    Breaker,
+    Signals,
+    OiSnapshots,
+):
     """Everything that can be written and read: the methods of ``ports.StoreBooks``."""
 
 

@@ -6,6 +6,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError
 
 from perpdesk.domain.errors import InputError
+from perpdesk.domain.redaction import redacted
+from perpdesk.domain.secret import Secret
 
 _DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
@@ -14,6 +16,10 @@ _DRIVERS = {
     "mysql": "mysql+aiomysql",
     "mariadb": "mysql+aiomysql",
 }
+# Kept for the redaction of logs: a server, or a driver's traceback, may repeat a password. A shorter one
+# would be found in harmless words.
+_passwords: dict[str, Secret] = {}
+_KNOWN_MIN = 8
 _FORMS = (
     "write sqlite:///FILE, postgresql://USER:PASSWORD@HOST/NAME or mysql://USER:PASSWORD@HOST/NAME "
     "(a password's special characters percent-encoded)"
@@ -29,15 +35,20 @@ def parse(url: str) -> sa.URL:
     backend = parsed.drivername.partition("+")[0]
     if backend not in _DRIVERS:
         raise InputError(f"unknown kind of database {backend!r}: {_FORMS}", field="--database")
+    if backend != "sqlite" and url.partition("?")[0].count("@") > 1:
+        # Where the password ends would be a guess, and what is taken for the host is shown.
+        raise InputError(f"has a second '@', write it as %40: {_FORMS}", field="--database")
     if backend != "sqlite" and not parsed.database:
         raise InputError(f"names no database: {_FORMS}", field="--database")
+    if parsed.password and len(str(parsed.password)) >= _KNOWN_MIN:
+        _passwords[str(parsed.password)] = Secret(str(parsed.password))
     return parsed.set(drivername=_DRIVERS[backend])
 
 
 def shown(url: sa.URL) -> str:
-    """The URL as it may be printed and typed again: without the driver, the password hidden."""
+    """The URL as it may be printed and typed again: without the driver, passwords hidden."""
     backend = url.drivername.partition("+")[0]
-    return url.set(drivername=backend).render_as_string(hide_password=True)
+    return redacted(url.set(drivername=backend).render_as_string(hide_password=True))
 
 
 def without_secrets(text: str, url: sa.URL) -> str:

@@ -33,6 +33,7 @@ class Tables:
 
     def __init__(self) -> None:
         self.metadata = sa.MetaData(naming_convention=NAMES)
+        self._earlier: set[str] = set()
 
     def add(self, name: str, *parts: sa.schema.SchemaItem) -> None:
         """Declare a table."""
@@ -44,6 +45,11 @@ class Tables:
             mysql_charset="utf8mb4",
             mysql_collate="utf8mb4_bin",
         )
+
+    def refer_to(self, name: str, key: sa.Column[Any]) -> None:
+        """Let foreign keys point at a table of an earlier revision, by its key."""
+        sa.Table(name, self.metadata, key)
+        self._earlier.add(name)
 
     def partial_unique(self, name: str, table: str, columns: Sequence[str], where: str, key: str) -> None:
         """Make ``columns`` unique among the rows for which ``where`` holds.
@@ -65,6 +71,8 @@ class Tables:
         bind = op.get_bind()
         there = set(sa.inspect(bind).get_table_names()) if resumes() else set()
         for table in self.metadata.sorted_tables:
+            if table.name in self._earlier:
+                continue
             if table.name not in there:
                 bind.execute(CreateTable(table))
             for index in sorted(table.indexes, key=lambda one: str(one.name)):
