@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import subprocess
 import threading
@@ -33,6 +34,14 @@ class Child:
         )
         self._lines: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
+
+    def cpu_seconds(self) -> float | None:
+        """Processor time that it has used so far, where the system tells it."""
+        figures = Path(f"/proc/{self._process.pid}/stat")
+        if not figures.exists():
+            return None
+        ticks = figures.read_text().rpartition(")")[2].split()[11:13]
+        return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
     def _read(self) -> None:
         assert self._process.stdout is not None

@@ -1,9 +1,10 @@
 """Our Binance client against others on the same simulated exchange, in one run, interleaved.
 
-    python bench/client.py [--runs 5] [--orders 2000] [--concurrency 16] [--peers all|none|ccxt] [--json]
+    python bench/client.py [--client-runs 5] [--orders 2000] [--concurrency 16] [--peers all] [--json]
 
 Every order is a market order, in turn bought and sold; the server is one process, each client another.
-Orders per CPU second are of the client's own process. Peers live under .bench/venvs.
+Orders per CPU second are of the client's own process. Peers live under .bench/venvs. The same as
+`bench/run.py --only client`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -23,8 +23,20 @@ from child import Child, ChildFailed
 
 HERE = Path(__file__).resolve().parent
 HOME = HERE.parent / ".bench"
-CLIENTS = {"perpdesk": ("ours.py", None), "ccxt": ("ccxt_async.py", "ccxt")}
-CLIENTS["python-binance"] = ("python_binance_async.py", "python_binance")
+RAW = "bare requests"
+CLIENTS = {
+    "perpdesk": ("ours.py", None),
+    "ccxt": ("ccxt_async.py", "ccxt"),
+    "python-binance": ("python_binance_async.py", "python_binance"),
+    "official SDK": ("official_sdk.py", "official_sdk"),
+    RAW: ("raw.py", None),
+}
+PEERS = [name for name in CLIENTS if name not in ("perpdesk", RAW)]
+PACKAGES = {
+    "ccxt": "ccxt",
+    "python_binance": "python-binance",
+    "official_sdk": "binance-sdk-derivatives-trading-usds-futures",
+}
 LAP_SECONDS, READY_SECONDS, INSTALL_SECONDS = 600, 120, 900
 
 
@@ -71,14 +83,17 @@ def race(names: list[str], runs: int, orders: int, concurrency: int) -> dict[str
                 command += ["--orders", str(orders), "--concurrency", str(concurrency)]
                 log = HOME / "scratch" / f"client-{script}.log"
                 child = running[name] = Child(command, HOME / "scratch", environment, log)
-                rows[name] = {"memory_mb": child.answer(READY_SECONDS)["memory_mb"]}
+                rows[name] = {
+                    "memory_mb": child.answer(READY_SECONDS)["memory_mb"],
+                    "version": version_of(pins),
+                }
                 laps[name] = []
             except ChildFailed as error:
                 skipped[name] = str(error)
         for lap in range(runs + 1):
             for name in list(laps):
                 try:
-                    result = running[name].ask(LAP_SECONDS)
+                    result = timed(running[name], exchange, orders)
                 except ChildFailed as error:
                     skipped[name] = str(error)
                     del laps[name]
@@ -90,50 +105,91 @@ def race(names: list[str], runs: int, orders: int, concurrency: int) -> dict[str
             child.stop()
     for name, results in laps.items():
         rows[name] |= {key: statistics.median(one[key] for one in results) for key in results[0]}
-    return {"clients": {name: rows[name] for name in laps}, "skipped": skipped}
+    server = rows.pop(RAW, None)
+    return {
+        "clients": {name: rows[name] for name in laps if name in rows},
+        "server": server,
+        "skipped": skipped,
+    }
 
 
-def main() -> int:
-    """Measure and print. 0, also if peers are missing; 1 if perpdesk itself failed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--orders", type=int, default=2_000)
-    parser.add_argument("--concurrency", type=int, default=16)
-    parser.add_argument("--peers", default="all", help="all, none, or names separated by commas")
-    parser.add_argument("--flood", type=float, default=10, help="seconds of 30,000 messages/s; 0: none")
-    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
-    options = parser.parse_args()
-    peers = [name for name in CLIENTS if name != "perpdesk"]
-    if options.peers != "all":
-        peers = [name for name in peers if name in options.peers.split(",")]
-    result = race(["perpdesk", *peers], options.runs, options.orders, options.concurrency)
-    frames = [sys.executable, str(HERE / "clients" / "frames.py")]
-    result["frames"] = json.loads(subprocess.run(frames, capture_output=True, check=True).stdout)
-    if options.flood:
-        flood = [sys.executable, str(HERE / "clients" / "flood.py"), "--seconds", str(options.flood)]
-        result["flood"] = json.loads(subprocess.run(flood, capture_output=True, check=True).stdout)
-    result["machine"] = {"cpus": os.cpu_count(), "python": platform.python_version()}
-    result["concurrency"] = options.concurrency
+def timed(client: Child, exchange: Child, orders: int) -> dict[str, float]:
+    """One lap, with what it cost the exchange."""
+    before = exchange.cpu_seconds()
+    result = client.ask(LAP_SECONDS)
+    after = exchange.cpu_seconds()
+    if before is not None and after is not None and after > before:
+        result["server_orders_per_cpu_second"] = orders / (after - before)
+    return result
+
+
+def version_of(pins: str | None) -> str:
+    """The pinned version of a client's package."""
+    if pins is None:
+        return ""
+    wanted = PACKAGES[pins]
+    for line in (HERE / "clients" / f"{pins}.txt").read_text().splitlines():
+        name, _, pinned = line.partition("==")
+        if name == wanted:
+            return pinned
+    return "?"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What may be asked of this section."""
+    parser.add_argument("--client-runs", type=int, default=5, help="laps of every client (default 5)")
+    parser.add_argument("--orders", type=int, default=2_000, help="orders of a lap (default 2000)")
+    parser.add_argument("--concurrency", type=int, default=16, help="orders in flight (default 16)")
+
+
+def section(options: argparse.Namespace, peers: list[str]) -> dict[str, Any]:
+    """Our client, the named peers and the bare requests, interleaved."""
+    names = ["perpdesk", *peers, RAW]
+    result = race(names, options.client_runs, options.orders, options.concurrency)
+    result["concurrency"], result["orders"] = options.concurrency, options.orders
     ours = result["clients"].get("perpdesk")
     for row in result["clients"].values():
         if ours is not None:
             row["our_orders_per_cpu_second_times"] = (
                 ours["orders_per_cpu_second"] / row["orders_per_cpu_second"]
             )
+    return result
+
+
+def main() -> int:
+    """Measure and print. 0, also if peers are missing; 1 if perpdesk itself failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    add_arguments(parser)
+    parser.add_argument("--peers", default="all", help="all, none, or names separated by commas")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    options = parser.parse_args()
+    result = section(options, chosen(options.peers))
     if options.json:
         print(json.dumps(result))
     else:
         report(result)
-    return 0 if ours is not None else 1
+    return 0 if "perpdesk" in result["clients"] else 1
+
+
+def chosen(text: str) -> list[str]:
+    """The peers that were asked for."""
+    if text in ("all", "none"):
+        return list(PEERS) if text == "all" else []
+    unknown = [name for name in text.split(",") if name not in PEERS]
+    if unknown:
+        raise SystemExit(f"--peers: unknown {', '.join(unknown)}; choose from {', '.join(PEERS)}")
+    return text.split(",")
 
 
 def report(result: dict[str, Any]) -> None:
     """For people."""
+    print(
+        f"market orders, {result['concurrency']} in flight, medians of interleaved laps of {result['orders']}"
+    )
     heads = ("client", "orders/s", "orders/CPU s", "p50 ms", "p99 ms", "MB", "ours/its per CPU s")
-    print("".join(f"{head:>20}" for head in heads))
+    print(f"{heads[0]:<24}" + "".join(f"{head:>20}" for head in heads[1:]))
     for name, row in result["clients"].items():
         cells = (
-            name,
             f"{row['orders_per_second']:,.0f}",
             f"{row['orders_per_cpu_second']:,.0f}",
             f"{row['place_p50_ms']:.2f}",
@@ -141,11 +197,15 @@ def report(result: dict[str, Any]) -> None:
             str(row["memory_mb"]),
             f"{row['our_orders_per_cpu_second_times']:.2f}",
         )
-        print("".join(f"{cell:>20}" for cell in cells))
+        print(f"{name + ' ' + row['version']:<24}" + "".join(f"{cell:>20}" for cell in cells))
+    server = result["server"]
+    if server is not None:
+        text = f"exchange: {server['orders_per_second']:,.0f} orders/s to bare signed requests"
+        if "server_orders_per_cpu_second" in server:
+            text += f", {server['server_orders_per_cpu_second']:,.0f} per second of its processor"
+        print(text)
     for name, why in result["skipped"].items():
-        print(f"{name}: skipped: {why}")
-    for part in ("frames", "flood"):
-        print(", ".join(f"{name} {value:,.2f}" for name, value in result.get(part, {}).items()))
+        print(f"left out: {name}: {why}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""`make bench`: perpdesk, the bare-loop limit and the peers on the same work, in one run, interleaved.
+"""`make bench`: three sections, each perpdesk against its peers on the same work in one run, interleaved.
+
+    kernel   backtests: perpdesk, the bare-loop limit and other backtesters
+    client   orders over the simulated exchange: perpdesk's client and other Binance clients
+    stream   30,000 stream messages a second, and the frame of all mark prices
 
 Peers live in environments of their own under .bench/venvs, made on demand by pip; one that cannot be
 installed or run is skipped with the reason. What is measured and how: docs/bench.md.
@@ -20,6 +24,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import client
+import stream
 from child import Child, ChildFailed
 from report import print_report
 
@@ -30,6 +36,7 @@ FACT_RUNS = 5
 HERE = Path(__file__).resolve().parent
 HOME = HERE.parent / ".bench"
 WORKS = ("w1", "w2")
+SECTIONS = ("kernel", "client", "stream")
 INSTALL_SECONDS = 1_800
 READY_SECONDS = 900
 RUN_SECONDS = 1_800
@@ -73,38 +80,75 @@ def main() -> int:
     parser.add_argument("--whole", action="store_true", help="the slow peers run the whole horizon too")
     parser.add_argument("--full", action="store_true", help="also stream 300 symbols over one year from disk")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    parser.add_argument("--only", choices=SECTIONS, action="append", help="only these sections")
+    client.add_arguments(parser)
+    stream.add_arguments(parser)
     options = parser.parse_args()
+    sections = options.only or SECTIONS
+    kernel_peers, client_peers = peers_of(options.peers)
 
     HOME.mkdir(exist_ok=True)
     (HOME / ".gitignore").write_text("*\n")  # environments and markets never belong into a commit
     skipped: dict[str, str] = {}
-    peers = [peer for peer in chosen(options.peers) if install(peer, skipped)]
-    folders = {work: market(work) for work in WORKS}
     result: dict[str, Any] = {
         "machine": {
             "cpus": os.cpu_count(),
             "processor": processor(),
             "python": platform.python_version(),
             "system": platform.system(),
-        },
+            "load": os.getloadavg()[0],
+        }
+    }
+    if "stream" in sections:
+        say("stream ...")
+        result["stream"] = stream.section(options)
+    if "client" in sections:
+        say("client ...")
+        result["client"] = client.section(options, client_peers)
+        if "perpdesk" not in result["client"]["clients"]:
+            skipped[OURS.name] = result["client"]["skipped"]["perpdesk"]
+    if "kernel" in sections:
+        result |= kernel(options, [peer for peer in kernel_peers if install(peer, skipped)], skipped)
+    result["skipped"] = skipped
+    (HOME / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+    if options.json:
+        print(json.dumps(result))
+    else:
+        if "stream" in sections:
+            stream.report(result["stream"])
+        if "client" in sections:
+            client.report(result["client"])
+        if "kernel" in sections:
+            print_report(result)
+    return 1 if OURS.name in skipped else 0
+
+
+def kernel(options: argparse.Namespace, peers: list[Contestant], skipped: dict[str, str]) -> dict[str, Any]:
+    """The backtests."""
+    folders = {work: market(work) for work in WORKS}
+    result: dict[str, Any] = {
         "works": {
             work: race(work, folders[work], [OURS, BARE, *peers], options.runs, options.whole, skipped)
             for work in WORKS
         },
         "facts": facts(folders, options.full),
-        "skipped": skipped,
     }
     for work in WORKS:
         for one in result["works"][work]["rows"]:
             if one["peer"] == OURS.name and one["fills"] != one["fills_bare"]:
                 counts = f"{one['fills']} fills, the bare loop {one['fills_bare']}"
                 say(f"{work}: not the same work: perpdesk made {counts}")
-    (HOME / "result.json").write_text(json.dumps(result, indent=2) + "\n")
-    if options.json:
-        print(json.dumps(result))
-    else:
-        print_report(result)
-    return 1 if OURS.name in skipped else 0
+    return result
+
+
+def peers_of(text: str) -> tuple[list[Contestant], list[str]]:
+    """The backtesters and the Binance clients that were asked for."""
+    if text in ("all", "none"):
+        return chosen(text), client.chosen(text)
+    names = text.split(",")
+    clients = [name for name in names if name in client.PEERS]
+    others = [name for name in names if name not in clients]
+    return chosen(",".join(others)) if others else [], clients
 
 
 def chosen(text: str) -> list[Contestant]:
@@ -114,7 +158,8 @@ def chosen(text: str) -> list[Contestant]:
     names = {peer.pins: peer for peer in PEERS}
     unknown = [name for name in text.split(",") if name not in names]
     if unknown:
-        raise SystemExit(f"--peers: unknown {', '.join(unknown)}; choose from {', '.join(map(str, names))}")
+        known = ", ".join([*map(str, names), *client.PEERS])
+        raise SystemExit(f"--peers: unknown {', '.join(unknown)}; choose from {known}")
     return [names[name] for name in text.split(",")]
 
 

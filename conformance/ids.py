@@ -29,16 +29,12 @@ IDS: dict[str, str] = {
     **_numbered("SPO", 3, "Spot order lists"),
 }
 
-# Honest gaps: nothing here claims these.
-NOT_APPLICABLE: dict[str, str] = {
-    "SPO-1": "Spot order lists are not served yet",
-    "SPO-2": "Spot order lists are not served yet",
-    "SPO-3": "Spot order lists are not served yet",
-}
+# Ids that nothing here claims, with the reason.
+NOT_APPLICABLE: dict[str, str] = {}
 
 # Which stranger proves which CLI id.
 CLIENT_IDS: dict[str, tuple[str, ...]] = {
-    "CLI-1": ("ccxt async", "ccxt sync", "ccxt pro"),
+    "CLI-1": ("ccxt async", "ccxt sync", "ccxt pro", "ccxt spot"),
     "CLI-2": ("official SDK",),
     "CLI-3": ("python-binance",),
     "CLI-4": ("node binance",),

@@ -16,7 +16,7 @@ async def main() -> None:
     """Print one line with URL and accounts; run until standard input is closed."""
     options = ServeOptions(
         clock=SystemClock(),
-        accounts=4,
+        accounts=8,
         balance="1000000",
         weight_limit=FREE,
         order_limit_10s=FREE,

@@ -6,6 +6,8 @@ import json
 import statistics
 import time
 
+import msgspec
+
 from perpdesk.adapters.binance.hosts import simulated
 from perpdesk.adapters.binance.market_stream import MarketStream
 from perpdesk.adapters.binance.sockets import Dial
@@ -26,15 +28,15 @@ def mark_frame(ms: int) -> bytes:
     return json.dumps({"stream": "!markPrice@arr@1s", "data": rows}, separators=(",", ":")).encode()
 
 
-def kline_frame(ms: int) -> bytes:
+def kline_frame(ms: int, symbol: str = "S0001USDT") -> bytes:
     """An open bar's update, as it comes four times a second for each symbol."""
     bar = {
-        "t": ms, "T": ms + 59_999, "s": "S0001USDT", "i": "1m", "f": 100, "L": 200, "o": "0.0010",
+        "t": ms, "T": ms + 59_999, "s": symbol, "i": "1m", "f": 100, "L": 200, "o": "0.0010",
         "c": "0.0020", "h": "0.0025", "l": "0.0015", "v": "1000", "n": 100, "x": False, "q": "1.0000",
         "V": "500", "Q": "0.5", "B": "0",
     }  # fmt: skip
-    data = {"e": "kline", "E": ms, "s": "S0001USDT", "k": bar}
-    return json.dumps({"stream": "s0001usdt@kline_1m", "data": data}, separators=(",", ":")).encode()
+    data = {"e": "kline", "E": ms, "s": symbol, "k": bar}
+    return json.dumps({"stream": f"{symbol.lower()}@kline_1m", "data": data}, separators=(",", ":")).encode()
 
 
 def microseconds(stream: MarketStream, frames: list[bytes]) -> float:
@@ -45,6 +47,33 @@ def microseconds(stream: MarketStream, frames: list[bytes]) -> float:
         stream._frame(frame)
         times.append(time.perf_counter() - began)
     return statistics.median(times) * 1e6
+
+
+class Row(msgspec.Struct, rename={"symbol": "s", "mark": "p", "event_ms": "E"}):
+    """The three fields that are needed of a mark price."""
+
+    symbol: str
+    mark: str
+    event_ms: int
+
+
+class Rows(msgspec.Struct):
+    """The frame as plain msgspec would have it."""
+
+    data: list[Row]
+
+
+def references(frames: list[bytes]) -> dict[str, float]:
+    """The same frames merely decoded: by msgspec into structs, by the standard library into dicts."""
+    found = {}
+    for name, decode in (("msgspec", msgspec.json.Decoder(Rows).decode), ("json", json.loads)):
+        times = []
+        for frame in frames:
+            began = time.perf_counter()
+            decode(frame)
+            times.append(time.perf_counter() - began)
+        found[f"mark_frame_700_{name}_us"] = statistics.median(times) * 1e6
+    return found
 
 
 def measure() -> dict[str, float]:
@@ -65,6 +94,7 @@ def measure() -> dict[str, float]:
     )
     marks = [mark_frame(1_763_640_000_000 + i) for i in range(300)]
     found = {"mark_frame_700_us": microseconds(stream, marks), "mark_frame_bytes": float(len(marks[0]))}
+    found |= references(marks)
     assert len(stream.marks) == 700
     assert all(mark.event_ms == 1_763_640_000_299 for mark in stream.marks.values())
     klines = [kline_frame(1_763_640_000_000 + i) for i in range(20_000)]

@@ -1,4 +1,4 @@
-"""ccxt.pro: market streams, user streams and orders over the WebSocket API."""
+"""ccxt.pro: the same life, and on top market streams, user streams and orders over the WebSocket API."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import sys
 
 import ccxt.pro as ccxt
 from ccxt_common import options
-from life import Report, control, ledger, money, new_account
+from ccxt_life import PAIR, REDUCE, books, life
+from life import Report, ledger, money, new_account, price
 
-PAIR = "BTC/USDT:USDT"
-WAIT_S = 20
+WAIT_S = 60
 
 
 async def nudge(prices: tuple[str, ...]) -> None:
     """Keep the market moving while somebody watches."""
     while True:
-        for price in prices:
-            await asyncio.to_thread(control, "tick", symbol="BTCUSDT", price=price)
+        for text in prices:
+            await asyncio.to_thread(price, text)
             await asyncio.sleep(0.2)
 
 
@@ -32,10 +32,19 @@ async def first(report: Report, name: str, watching: object) -> object:
         return None
 
 
-async def life(x: ccxt.Exchange, report: Report, account: int) -> None:
+async def listening(x: ccxt.Exchange, count: int) -> None:
+    """Until a private socket is open and the user's watchers wait for messages."""
+    for _ in range(WAIT_S * 10):
+        sockets = [one for url, one in x.clients.items() if "private" in url]
+        if sockets and sum(len(one.futures) for one in sockets if one.connected.done()) >= count:
+            return
+        await asyncio.sleep(0.1)
+
+
+async def streams(x: ccxt.Exchange, report: Report, account: int) -> None:
     """Streams of the market, then of the user."""
-    await x.load_time_difference()
-    await x.load_markets()
+    report.part = "market data"
+    price("50000")
     mover = asyncio.create_task(nudge(("50000", "50000.5")))
     try:
         await first(report, "watch_ticker", x.watch_ticker(PAIR))
@@ -43,10 +52,11 @@ async def life(x: ccxt.Exchange, report: Report, account: int) -> None:
         await first(report, "watch_mark_price", x.watch_mark_price(PAIR))
         await first(report, "watch_ohlcv", x.watch_ohlcv(PAIR, "1m"))
         book = await first(report, "watch_order_book", x.watch_order_book(PAIR))
-        report.check("book is not crossed", book["bids"][0][0] < book["asks"][0][0], book)
+        report.check("book is not crossed", book and book["bids"][0][0] < book["asks"][0][0], book)
+        report.part = "user stream"
         trades = asyncio.ensure_future(x.watch_trades(PAIR))
-        await asyncio.sleep(0.5)
         watching = asyncio.ensure_future(x.watch_orders(PAIR))
+        await listening(x, 1)
         await asyncio.sleep(1)
         made = await x.create_order(PAIR, "market", "buy", 0.01)
         await first(report, "watch_trades", trades)
@@ -54,10 +64,11 @@ async def life(x: ccxt.Exchange, report: Report, account: int) -> None:
         report.check("the order is mine", orders and orders[-1]["id"] == made["id"], orders)
     finally:
         mover.cancel()
-    control("tick", symbol="BTCUSDT", price="50000")
+    price("50000")
     mine = asyncio.ensure_future(x.watch_my_trades(PAIR))
     position = asyncio.ensure_future(x.watch_positions([PAIR]))
     balance = asyncio.ensure_future(x.watch_balance())
+    await listening(x, 3)
     await asyncio.sleep(1)
     limit = await x.create_order_ws(PAIR, "limit", "buy", 0.01, 49500)
     report.check("create_order_ws", limit["status"] == "open", limit)
@@ -65,21 +76,22 @@ async def life(x: ccxt.Exchange, report: Report, account: int) -> None:
     fetched = await x.fetch_order_ws(limit["id"], PAIR)
     report.equal("fetch_order_ws", fetched["price"], 49400)
     await x.cancel_order_ws(limit["id"], PAIR)
-    await x.create_order_ws(PAIR, "market", "sell", 0.01, None, {"reduceOnly": True})
+    await x.create_order_ws(PAIR, "market", "sell", 0.01, None, REDUCE)
     for name, one in (("watch_my_trades", mine), ("watch_positions", position), ("watch_balance", balance)):
         await first(report, name, one)
     total = (await x.fetch_balance_ws())["USDT"]["total"]
     report.equal("balance over the socket", total, money(ledger(account)["wallet_e8"]))
+    await books(x, report, account)
 
 
 async def main() -> int:
     """The life of one account."""
     report = Report("ccxt pro")
     account = new_account()
-    control("tick", symbol="BTCUSDT", price="50000")
     x = ccxt.binanceusdm(options(account["api_key"], account["secret"]))
     try:
         await life(x, report, account["account"])
+        await streams(x, report, account["account"])
         report.check("no client exception", True)
     except Exception as error:
         report.crashed(error)

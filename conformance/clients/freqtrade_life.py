@@ -14,6 +14,8 @@ from ccxt_common import options
 from life import Report, control, ledger, money, new_account
 
 PAIR = "BTC/USDT:USDT"
+# It starts within seconds, on a busy machine within minutes.
+START_S, STEP_S = 300, 120
 STRATEGY = """
 from freqtrade.strategy import IStrategy
 
@@ -104,14 +106,20 @@ def until(condition, seconds: float) -> bool:
 
 def life(report: Report, account: int) -> None:
     """Buy, stop on exchange, sell."""
-    bought = until(lambda: bool(ledger(account)["positions"]), 90)
+    bought = until(lambda: bool(ledger(account)["positions"]), START_S)
+    report.check("it has started", bought)
+    report.part = "market"
     report.check("bought", bought, ledger(account))
-    report.check(
-        "stop on the exchange", until(lambda: ledger(account)["open_algos"] == 1, 30), ledger(account)
-    )
+    report.part = "stop"
+    stopped = until(lambda: ledger(account)["open_algos"] == 1, STEP_S)
+    report.check("stop on the exchange", stopped, ledger(account))
     control("tick", symbol="BTCUSDT", price="50600", walk=True)
-    report.check("sold", until(lambda: bought and not ledger(account)["positions"], 60), ledger(account))
-    report.check("stop is gone", until(lambda: ledger(account)["open_algos"] == 0, 30), ledger(account))
+    report.part = "market"
+    sold = until(lambda: bought and not ledger(account)["positions"], STEP_S)
+    report.check("sold", sold, ledger(account))
+    report.part = "stop"
+    gone = until(lambda: ledger(account)["open_algos"] == 0, STEP_S)
+    report.check("stop is gone", gone, ledger(account))
 
 
 def main() -> int:
@@ -148,6 +156,9 @@ def main() -> int:
         report.check("no client exception", not errors, errors[-3:])
         if report.failed:
             print(lived[-6000:], file=sys.stderr)
+        report.part = "books"
+        missing = control("fired")["unknown_paths"]
+        report.check("every endpoint was there", not missing, missing)
         books = ledger(made["account"])
         report.check("a buy and a sell", len(books["fills"]) == 2, books["fills"])
         report.equal("the wallet adds up", money(books["wallet_e8"]), money(

@@ -11,10 +11,9 @@ from tests.contract.venue_suite import START, order, trades
 
 from perpdesk.adapters.binance import standing
 from perpdesk.adapters.binance.errors import ExchangeUnreachable
-from perpdesk.adapters.binance.standing import Standing
 from perpdesk.exchange.faults import Fault
 from perpdesk.kernel.records import BUY, LIMIT, MARKET, SELL, STOP
-from perpdesk.ports import Outcome
+from perpdesk.ports import Fate, Outcome
 
 POST = "POST /fapi/v1/order"
 TROUBLED = "Unknown error, please check your request or try again later."
@@ -55,8 +54,7 @@ async def test_an_order_whose_answer_is_lost_is_unknown_and_its_fill_finds_its_s
         assert answer.fence_ms > 0
         await desk.until(lambda: trades(desk.told))
         assert [(fill.client_id, fill.slot) for fill in trades(desk.told)] == [("entry", 4)]
-        found = await desk.venue.settle(0, "entry", answer.fence_ms)
-        assert found.standing is Standing.ENDED
+        assert (await desk.venue.settle(0, "entry", answer.fence_ms)) is Fate.ENDED
         await desk.all_told()
         assert len(trades(desk.told)) == 1
         await balances(desk)
@@ -73,7 +71,7 @@ async def test_an_order_that_never_arrived_is_unknown_until_it_is_proven_absent(
         answer = await desk.venue.place(order("entry", MARKET, BUY))
         assert answer.outcome is Outcome.UNKNOWN
         long_ago_ms = answer.fence_ms - 3_600_000
-        assert (await desk.venue.settle(0, "entry", long_ago_ms)).standing is Standing.ABSENT
+        assert (await desk.venue.settle(0, "entry", long_ago_ms)) is Fate.ABSENT
         assert await desk.move(START) == []
         assert desk.server.ledger(0)["positions"] == {}
 
@@ -101,7 +99,7 @@ async def test_a_stop_that_queries_deny_is_found_alive() -> None:
         strike(desk, "hide", "GET /fapi/v1/algoOrder", ms=1_000, count=-1)
         answer = await desk.venue.place(order("stop", STOP, BUY, START + 1_000))
         assert answer.outcome is Outcome.UNKNOWN
-        assert (await desk.venue.settle(0, "stop", answer.fence_ms)).standing is Standing.ALIVE
+        assert (await desk.venue.settle(0, "stop", answer.fence_ms)) is Fate.ALIVE
         assert [fill.client_id for fill in trades(await desk.move(START + 1_100))] == ["stop"]
 
 

@@ -12,13 +12,13 @@ from perpdesk.adapters.binance import standing
 from perpdesk.adapters.binance.endpoints import Endpoint
 from perpdesk.adapters.binance.limits import Cost, Lane
 from perpdesk.adapters.binance.rest import Rest
-from perpdesk.adapters.binance.standing import Standing
 from perpdesk.adapters.clocks import VirtualClock
 from perpdesk.domain.errors import ConfigError
 from perpdesk.exchange.server import RunningServer
 from perpdesk.kernel.records import BUY, FAR, LIMIT, MARKET, MINUTE_MS, SELL, STOP
 from perpdesk.ports import (
     ExternalTraded,
+    Fate,
     ForcedClose,
     FundingCharged,
     OrderGone,
@@ -50,10 +50,10 @@ async def test_fills_of_an_outage_are_told_once_by_rest() -> None:
         assert desk.told == []
         desk.wire.is_cut = False
         await desk.until(lambda: len(trades(desk.told)) == 2)
+        await desk.until(lambda: any(isinstance(message, Triggered) for message in desk.told))
         await desk.all_told()
         assert [fill.client_id for fill in trades(desk.told)] == ["entry", "stop"]
         assert [fill.slot for fill in trades(desk.told)] == [0, 1]
-        assert any(isinstance(message, Triggered) for message in desk.told)
         await balances(desk)
 
 
@@ -192,6 +192,83 @@ async def test_a_liquidation_is_a_forced_close() -> None:
         assert desk.server.ledger(0)["positions"] == {}
 
 
+@pytest.mark.parametrize("event_order", ["live", "shuffled"])
+async def test_a_liquidation_in_steps_says_what_is_left_of_the_position(event_order: str) -> None:
+    """A large position goes bracket by bracket: a forced close is not the end of it."""
+    async with binance_desk(balance="45000", event_order=event_order) as desk:
+        desk.server.contract("BTCUSDT").liquidation_fee_ppm = 100
+        desk.server.set_book("BTCUSDT", {"50000.1": "20", "49999.9": "20"})
+        await desk.venue.place(order("entry", MARKET, BUY, lots=8_000))
+        desk.server.set_book("BTCUSDT", None)
+        await desk.move(START)
+        price = 450_000
+        forced: list[ForcedClose] = []
+        while not forced:
+            price -= 100
+            told = await desk.move(price)
+            forced = [one for one in told if isinstance(one, ForcedClose)]
+        (held,) = desk.server.world.accounts[0].held()
+        assert 0 < held.lots < 8_000
+        assert forced[-1].lots_left == held.lots == 8_000 - sum(one.lots for one in forced)
+        told = await desk.move(price - 40_000)
+        assert [one.lots_left for one in told if isinstance(one, ForcedClose)][-1] == 0
+        assert desk.server.ledger(0)["positions"] == {}
+
+
+async def test_a_forced_fill_that_only_rest_tells_asks_what_is_left() -> None:
+    async with binance_desk(balance="45000") as desk:
+        desk.server.contract("BTCUSDT").liquidation_fee_ppm = 100
+        desk.server.set_book("BTCUSDT", {"50000.1": "20", "49999.9": "20"})
+        await desk.venue.place(order("entry", MARKET, BUY, lots=8_000))
+        desk.server.set_book("BTCUSDT", None)
+        await desk.move(START)
+        await desk.wire.cut()
+        price = 450_000
+        while (lots := desk.server.world.accounts[0].held()[0].lots) == 8_000:
+            price -= 100
+            desk.server.tick("BTCUSDT", str(price // 10), walk=True)
+        desk.wire.is_cut = False
+        await desk.until(lambda: any(isinstance(one, ForcedClose) for one in desk.told))
+        (forced,) = [one for one in desk.told if isinstance(one, ForcedClose)]
+        assert forced.lots_left == lots == 8_000 - forced.lots
+
+
+STOP_BY_HAND = (
+    ("algoType", "CONDITIONAL"),
+    ("symbol", "ETHUSDT"),
+    ("side", "BUY"),
+    ("type", "STOP_MARKET"),
+    ("triggerPrice", "2600"),
+    ("quantity", "0.100"),
+)
+
+
+async def test_conditional_orders_from_before_the_start_hold_their_slots() -> None:
+    async def place(server: RunningServer, rest: Rest) -> None:
+        await rest.sync_time()
+        for client_id in ("old-1", "old-2"):
+            await rest.send(to.ALGO, [*STOP_BY_HAND, ("clientAlgoId", client_id)], Lane.QUERY)
+
+    def free(desk: BinanceDesk) -> int:
+        return desk.rest.governor.conditional_free("test", Lane.CLOSE)
+
+    async with binance_desk(prepare=place) as desk:
+        assert free(desk) == 198
+        await desk.venue.place(order("stop", STOP, BUY, START + 1_000))
+        await desk.rest.send(to.ALGO, [*STOP_BY_HAND, ("clientAlgoId", "app-1")], Lane.QUERY)
+        await desk.all_told()
+        assert free(desk) == 196
+        await desk.rest.send(to.ALGO_CANCEL, (("clientAlgoId", "old-1"),), Lane.QUERY)
+        await desk.all_told()
+        assert free(desk) == 197
+        await desk.wire.cut()
+        await desk.rest.send(to.ALGO_CANCEL, (("clientAlgoId", "old-2"),), Lane.QUERY)
+        await desk.rest.send(to.ALGO_CANCEL, (("clientAlgoId", "app-1"),), Lane.QUERY)
+        desk.wire.is_cut = False
+        await desk.until(lambda: free(desk) == 199)
+        assert desk.venue.untold == 0
+
+
 async def test_hedge_mode_holds_both_legs() -> None:
     async def hedge(server: RunningServer, rest: Rest) -> None:
         await rest.sync_time()
@@ -256,9 +333,8 @@ async def test_an_order_that_was_never_sent_is_proven_absent_after_its_fence(
     monkeypatch.setattr(standing, "LOOK_AGAIN_MS", 50)
     async with binance_desk() as desk:
         fence_ms = desk.rest.server.local_ms(desk.server.now_ms()) - 60_000
-        found = await desk.venue.settle(0, "never", fence_ms)
-        assert found.standing is Standing.ABSENT
+        assert (await desk.venue.settle(0, "never", fence_ms)) is Fate.ABSENT
         await desk.venue.place(order("rest", LIMIT, BUY, START - 1_000))
-        assert (await desk.venue.settle(0, "rest", fence_ms)).standing is Standing.ALIVE
+        assert (await desk.venue.settle(0, "rest", fence_ms)) is Fate.ALIVE
         await desk.venue.cancel(0, "rest")
-        assert (await desk.venue.settle(0, "rest", fence_ms)).standing is Standing.ENDED
+        assert (await desk.venue.settle(0, "rest", fence_ms)) is Fate.ENDED

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from msgspec import UnsetType
 
@@ -44,6 +45,7 @@ SWEEP_MS = 60_000
 CATCH_UP_AGAIN_MS = 1_000
 # A fill that REST tells and the stream has not told for so long: the stream is silent, whatever it says.
 LATE_MS = 5_000
+STATUSES_MAX = 1_000
 TRIGGER_WORDS = ("TRIGGERING", "TRIGGERED", "FINISHED")
 
 PlaceOf = Callable[[str], tuple[int, int] | None]
@@ -83,11 +85,15 @@ class AccountFacts:
         self.sums = [Sums() for _ in rules]
         self.outside: set[str] = set()  # symbols of account facts that the run does not have
         self.catch_ups = 0
+        self.statuses: OrderedDict[str, str] = OrderedDict()
         self.quote = rules[0].quote
         self._rest, self._clock, self._known = rest, clock, known
         self._rules, self._leverages = rules, leverages
         self._put, self._doubt, self._place_of, self._sweep_ms = put, doubt, place_of, sweep_ms
         self._place = {rule.symbol: i for i, rule in enumerate(rules)}
+        self.margin_types: dict[str, str] = {}  # ISOLATED or CROSSED, as the exchange last told it
+        self._held: dict[tuple[str, str], tuple[int, int]] = {}  # (symbol, leg): (time, lots) of the stream
+        self._recount = True  # what the stream tells of slots is complete only after a count over REST
         self._seen = Seen()
         self._wanted = asyncio.Event()
         # exchange's time; what was before the start is not told
@@ -102,6 +108,7 @@ class AccountFacts:
         elif isinstance(event, ev.AlgoUpdate):
             self._algo_told(event.order, event.ms)
         elif isinstance(event, ev.AccountUpdate):
+            self._positions_told(event)
             if event.account.reason == "FUNDING_FEE":
                 self._wanted.set()
         elif isinstance(event, ev.AccountConfigUpdate):
@@ -114,7 +121,43 @@ class AccountFacts:
         elif isinstance(event, ev.Stranger):
             LOG.warning("an event that is not known here: %s", event.name)
 
+    def _positions_told(self, event: ev.AccountUpdate) -> None:
+        rows = event.account.positions
+        for row in rows if isinstance(rows, list) else ():
+            i = self._place.get(row.symbol)
+            key = (row.symbol, text(row.position_side, "BOTH"))
+            if i is not None and event.ms >= self._held.get(key, (0, 0))[0]:
+                self._held[key] = (event.ms, self._rules[i].lots(row.amount))
+            if isinstance(row.margin_type, str):
+                self.margin_types[row.symbol] = "ISOLATED" if row.margin_type == "isolated" else "CROSSED"
+
+    def _held_since(self, fill: Fill) -> int | None:
+        """Lots of the fill's position, if the stream has told them at its time or later."""
+        ms, lots = self._held.get((fill.symbol, fill.position_side), (-1, 0))
+        return lots if ms >= fill.ms else None
+
+    async def _left(self, fill: Fill) -> int | None:
+        """Lots that a forced fill has left of its position; None if neither stream nor REST says it."""
+        found = fill.lots_left if fill.lots_left is not None else self._held_since(fill)
+        if found is not None:
+            return found
+        with suppress(PerpdeskError):
+            rows: list[p.PositionRisk] = await self._rest.ask(to.POSITIONS, (("symbol", fill.symbol),))
+            for row in rows:
+                is_fresh = isinstance(row.update_time, int) and row.update_time >= fill.ms
+                if row.symbol == fill.symbol and text(row.position_side, "BOTH") == fill.position_side:
+                    return self._rules[self._place[fill.symbol]].lots(row.position_amt) if is_fresh else None
+        return None
+
+    def _heard(self, client_id: str, status: str) -> None:
+        """Remember the newest word of the stream about an order."""
+        self.statuses[client_id] = status
+        self.statuses.move_to_end(client_id)
+        if len(self.statuses) > STATUSES_MAX:
+            self.statuses.popitem(last=False)
+
     def _order_told(self, report: ev.OrderReport) -> None:
+        self._heard(report.client_id, report.status)
         known = self._known.get(report.client_id) or self._known.by_order_id(report.order_id)
         if known is not None and known.order_id is None:
             self._known.number(known, report.order_id)
@@ -122,7 +165,7 @@ class AccountFacts:
             self._triggered(known, report.traded_ms)
         fill = fill_of_report(report)
         if fill is not None:
-            self._book(fill)
+            self._book(replace(fill, lots_left=self._held_since(fill)) if fill.is_forced else fill)
         if known is not None and is_final(report.status) and not known.has_ended:
             self.end(known)
             if report.status != "FILLED" and not known.is_canceling:
@@ -130,8 +173,10 @@ class AccountFacts:
                 self._gone(known, reason, report.traded_ms)
 
     def _algo_told(self, report: ev.AlgoReport, ms: int) -> None:
+        self._heard(report.client_id, text(report.status, ""))
         known = self._known.get(report.client_id)
         if known is None:
+            self._slot_told(report.client_id, report.status)
             return
         child = str(report.order_id) if not isinstance(report.order_id, (UnsetType, type(None))) else ""
         if child.isdecimal() and int(child) > 0:
@@ -142,6 +187,25 @@ class AccountFacts:
             self.end(known)
             if not known.is_canceling:
                 self._gone(known, f"{report.status} {text(report.reject_reason, '')}".strip(), ms)
+
+    def _slot_told(self, client_id: str, status: str) -> None:
+        """A conditional order of somebody else, or from before this process, takes a slot too."""
+        if status == "NEW":
+            self._rest.governor.occupy_conditional(self._rest.account, client_id)
+        elif status in TRIGGER_WORDS or is_final(status):
+            self._rest.governor.free_conditional(self._rest.account, client_id)
+
+    async def count_slots(self) -> None:
+        """Read which conditional orders are open, and count exactly these and those on their way.
+
+        Raises ExchangeUnreachable, ExchangeRefused: then the count is as it was.
+        """
+        before = {known.order.client_id for known in self._known.open() if known.is_waiting}
+        rows: list[p.AlgoOrder] = await self._rest.ask(to.OPEN_ALGOS_ALL, ())
+        waiting = {known.order.client_id for known in self._known.open() if known.is_waiting}
+        self._rest.governor.recount_conditional(
+            self._rest.account, {row.client_algo_id for row in rows} | before | waiting
+        )
 
     def _triggered(self, known: Known, ms: int) -> None:
         if known.was_triggered:
@@ -183,21 +247,30 @@ class AccountFacts:
         sums.has_traded = True
         sums.lots += side * lots
         sums.fees_e8 += fee_e8
-        sums.realised_e8 += money_near_e8(fill.realized, "realized profit")
+        realised_e8 = money_near_e8(fill.realized, "realized profit")
+        sums.realised_e8 += realised_e8
         if client_id.startswith(FORCED):
-            return ForcedClose(i, side, price, lots, fee_e8, fill.ms, price, fill.trade_id)
+            left = await self._left(fill)
+            return ForcedClose(
+                i, side, price, lots, fee_e8, fill.ms, price, fill.trade_id,
+                lots_left=left, client_id=client_id, venue_realised_e8=realised_e8,
+            )  # fmt: skip
         taker = int(not fill.is_maker)
         if known is not None:
             known.lots_left -= lots
             order = known.order
-            place: tuple[int, int] | None = (order.sleeve, order.slot)
+            # the guardian's own orders belong to no sleeve
+            place: tuple[int, int] | None = (order.sleeve, order.slot) if order.sleeve >= 0 else None
         else:
             place = self._place_of(client_id)
         if place is None:
-            return ExternalTraded(client_id, i, side, price, lots, fee_e8, fill.ms, fill.trade_id)
+            return ExternalTraded(
+                client_id, i, side, price, lots, fee_e8, fill.ms, fill.trade_id, realised_e8, fill.is_maker
+            )
         return Traded(
-            client_id, i, *place, side, price, lots, taker, fee_e8, fill.ms, False, price, fill.trade_id
-        )
+            client_id, i, *place, side, price, lots, taker, fee_e8, fill.ms, False, price, fill.trade_id,
+            realised_e8,
+        )  # fmt: skip
 
     async def _owner(self, fill: Fill) -> tuple[str, Known | None]:
         """The client id of a fill's order, and the order if this process placed it."""
@@ -252,6 +325,7 @@ class AccountFacts:
     def gap(self, last_seen_ms: int) -> None:
         """A new socket is open: catch up, from the last complete time on (``last_seen_ms`` is later)."""
         del last_seen_ms
+        self._recount = True
         self._wanted.set()
 
     async def run(self) -> None:
@@ -286,6 +360,9 @@ class AccountFacts:
             if row.income_type == "FUNDING_FEE" and row.time >= self._start_ms:
                 await self._funding(row)
         await self._vanished()
+        if self._recount:
+            await self.count_slots()
+            self._recount = False
         self._since_ms = started_ms
         self.catch_ups += 1
         if late:

@@ -53,6 +53,7 @@ class Gateway:
         lease_end_ms: Callable[[], int] | None = None,
         with_market: bool = True,
         sweep_ms: int = SWEEP_MS,
+        over_socket: bool = False,
     ) -> BinanceVenue:
         """A venue of one account. ``await start()`` it; closing it closes its connections."""
         return BinanceVenue(
@@ -62,4 +63,5 @@ class Gateway:
             with_market=with_market,
             place_of=place_of,
             sweep_ms=sweep_ms,
+            over_socket=over_socket,
         )

@@ -10,13 +10,18 @@ from perpdesk.adapters.binance.payloads import SHAPES
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One endpoint. signed: timestamp and signature; keyed: the key header alone."""
+    """One endpoint. signed: timestamp and signature; keyed: the key header alone.
+
+    on_spot: at the Spot host, not the futures host. socket_method: its name on the WebSocket API.
+    """
 
     method: str
     path: str
     cost: Cost
     signed: bool = False
     keyed: bool = False
+    on_spot: bool = False
+    socket_method: str = ""
 
     @property
     def shape(self) -> object:
@@ -28,8 +33,9 @@ def _public(path: str, weight: int = 1, pool: Pool = Pool.WEIGHT) -> Endpoint:
     return Endpoint("GET", path, Cost(weight, pool))
 
 
-def _signed(method: str, path: str, weight: int = 1, orders: int = 0) -> Endpoint:
-    return Endpoint(method, path, Cost(weight, orders_10s=orders, orders_1m=orders), signed=True)
+def _signed(method: str, path: str, weight: int = 1, orders: int = 0, socket: str = "") -> Endpoint:
+    cost = Cost(weight, orders_10s=orders, orders_1m=orders)
+    return Endpoint(method, path, cost, signed=True, socket_method=socket)
 
 
 TIME = _public("/fapi/v1/time")
@@ -41,14 +47,18 @@ OPEN_INTEREST = _public("/fapi/v1/openInterest")
 OPEN_INTEREST_HIST = _public("/futures/data/openInterestHist", 1, Pool.STATISTICS)
 _KLINES = tuple(_public("/fapi/v1/klines", weight) for weight in (1, 2, 5, 10))
 
-ORDER = _signed("POST", "/fapi/v1/order", 0, orders=1)
-ORDER_CANCEL = _signed("DELETE", "/fapi/v1/order")
-ORDER_QUERY = _signed("GET", "/fapi/v1/order")
+ORDER = _signed("POST", "/fapi/v1/order", 0, orders=1, socket="order.place")
+ORDER_AMEND = _signed("PUT", "/fapi/v1/order", 0, orders=1, socket="order.modify")
+ORDER_CANCEL = _signed("DELETE", "/fapi/v1/order", socket="order.cancel")
+ORDER_QUERY = _signed("GET", "/fapi/v1/order", socket="order.status")
+BATCH = Endpoint("POST", "/fapi/v1/batchOrders", Cost(5, orders_10s=5, orders_1m=1), signed=True)
+BATCH_CANCEL = _signed("DELETE", "/fapi/v1/batchOrders")
+COUNTDOWN = _signed("POST", "/fapi/v1/countdownCancelAll", 10)
 OPEN_ORDERS = _signed("GET", "/fapi/v1/openOrders")
 OPEN_ORDERS_ALL = _signed("GET", "/fapi/v1/openOrders", 40)
 CANCEL_OPEN = _signed("DELETE", "/fapi/v1/allOpenOrders")
-ALGO = _signed("POST", "/fapi/v1/algoOrder", 0, orders=1)
-ALGO_CANCEL = _signed("DELETE", "/fapi/v1/algoOrder")
+ALGO = _signed("POST", "/fapi/v1/algoOrder", 0, orders=1, socket="algoOrder.place")
+ALGO_CANCEL = _signed("DELETE", "/fapi/v1/algoOrder", socket="algoOrder.cancel")
 ALGO_QUERY = _signed("GET", "/fapi/v1/algoOrder")
 OPEN_ALGOS = _signed("GET", "/fapi/v1/openAlgoOrders")
 OPEN_ALGOS_ALL = _signed("GET", "/fapi/v1/openAlgoOrders", 40)
@@ -62,6 +72,9 @@ ACCOUNT_CONFIG = _signed("GET", "/fapi/v1/accountConfig", 5)
 SYMBOL_CONFIG = _signed("GET", "/fapi/v1/symbolConfig", 5)
 LEVERAGE = _signed("POST", "/fapi/v1/leverage")
 MARGIN_TYPE = _signed("POST", "/fapi/v1/marginType")
+POSITION_MODE = _signed("GET", "/fapi/v1/positionSide/dual", 30)
+POSITION_MODE_SET = _signed("POST", "/fapi/v1/positionSide/dual")
+KEY_RIGHTS = Endpoint("GET", "/sapi/v1/account/apiRestrictions", Cost(1), signed=True, on_spot=True)
 LEVERAGE_BRACKET = _signed("GET", "/fapi/v1/leverageBracket")
 
 _LISTEN = "/fapi/v1/listenKey"

@@ -36,6 +36,8 @@ class Fill:
     realized: str
     is_maker: bool
     ms: int
+    position_side: str = "BOTH"
+    lots_left: int | None = None  # of the position, where the stream has told it with this fill
 
     @property
     def is_forced(self) -> bool:
@@ -86,6 +88,7 @@ def fill_of_report(report: ev.OrderReport) -> Fill | None:
         realized=text(report.realized),
         is_maker=report.is_maker is True,
         ms=report.traded_ms,
+        position_side=text(report.position_side, "BOTH"),
     )
 
 
@@ -104,4 +107,5 @@ def fill_of_trade(trade: UserTrade) -> Fill:
         realized=trade.realized_pnl,
         is_maker=trade.maker is True,
         ms=trade.time,
+        position_side=text(trade.position_side, "BOTH"),
     )

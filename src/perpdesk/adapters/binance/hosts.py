@@ -21,11 +21,16 @@ SIMULATED_HEADER = "x-perpdesk-simulated"
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
-    """The addresses of one exchange. Made by ``LIVE`` or ``simulated``, not by hand."""
+    """The addresses of one exchange. Made by ``LIVE`` or ``simulated``, not by hand.
+
+    rest: USDⓈ-M futures; spot: Spot and the wallet (``/api``, ``/sapi``); requests: the WebSocket API.
+    """
 
     rest: str
     streams: str
     is_live: bool
+    spot: str
+    requests: str
 
     def check(self, headers: Mapping[str, str]) -> None:
         """Raise WrongExchange if an answer comes from the other kind of exchange."""
@@ -39,7 +44,13 @@ class Hosts:
             )
 
 
-LIVE = Hosts(rest="https://fapi.binance.com", streams="wss://fstream.binance.com", is_live=True)
+LIVE = Hosts(
+    rest="https://fapi.binance.com",
+    streams="wss://fstream.binance.com",
+    is_live=True,
+    spot="https://api.binance.com",
+    requests="wss://ws-fapi.binance.com/ws-fapi/v1",
+)
 
 
 def simulated(url: str) -> Hosts:
@@ -52,7 +63,8 @@ def simulated(url: str) -> Hosts:
     if parts.username is not None or parts.query or parts.fragment or parts.path not in ("", "/"):
         raise ConfigError(f"must be scheme, host and port only, was {url!r}", field="exchange.url")
     rest = f"{parts.scheme}://{parts.netloc}"
-    return Hosts(rest=rest, streams="ws" + rest.removeprefix("http"), is_live=False)
+    streams = "ws" + rest.removeprefix("http")
+    return Hosts(rest=rest, streams=streams, is_live=False, spot=rest, requests=f"{streams}/ws-fapi/v1")
 
 
 def _is_loopback(host: str) -> bool:

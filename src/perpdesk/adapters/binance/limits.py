@@ -170,6 +170,14 @@ class Governor:
             )
         self.account(account).conditional.add(client_id)
 
+    def occupy_conditional(self, account: str, client_id: str) -> None:
+        """A conditional order that is open already, whoever placed it: its slot is gone."""
+        self.account(account).conditional.add(client_id)
+
+    def recount_conditional(self, account: str, client_ids: set[str]) -> None:
+        """Exactly these conditional orders are open or on their way."""
+        self.account(account).conditional = set(client_ids)
+
     def free_conditional(self, account: str, client_id: str) -> None:
         """The order is not waiting any more, or never was."""
         self.account(account).conditional.discard(client_id)

@@ -120,13 +120,25 @@ REFUSALS: dict[int, Then] = (
 )
 # Codes by which a cancel is refused: there is no such open order *in that book*.
 CANCEL_REFUSALS: dict[int, Then] = REFUSALS | {-2011: Then.REREAD, -2013: Then.REREAD}
+# Codes by which an amendment is refused: the order, if it lives, stays as it was.
+AMEND_REFUSALS: dict[int, Then] = (
+    CANCEL_REFUSALS
+    | dict.fromkeys((-5024, -5025, -5026, -5027, -5043, -5047), Then.GIVE_UP)
+    | {-5029: Then.REFRESH}
+)
 _PROVING_STATUS = (400, 401, 403)
 
 
 def classify(
-    status: int | None, code: int | None, text: str, *, cancelling: bool = False, in_batch: bool = False
+    status: int | None,
+    code: int | None,
+    text: str,
+    *,
+    cancelling: bool = False,
+    amending: bool = False,
+    in_batch: bool = False,
 ) -> Verdict:
-    """What this answer to an order or cancel proves.
+    """What this answer to an order, a cancel or an amendment proves.
 
     status: HTTP, None if no answer came. code, text: from the body (code None: no JSON with a code; text
     then the body's beginning, or the network's error). in_batch: one element of a 200 batch answer.
@@ -148,7 +160,8 @@ def classify(
     if code is not None and (status in _PROVING_STATUS or (in_batch and status == 200)):
         if code == -1008:
             return verdict(Outcome.REFUSED, Then.BACK_OFF)
-        then = (CANCEL_REFUSALS if cancelling else REFUSALS).get(code)
+        table = AMEND_REFUSALS if amending else CANCEL_REFUSALS if cancelling else REFUSALS
+        then = table.get(code)
         if then is not None:
             return verdict(Outcome.REFUSED, then)
     return verdict(Outcome.UNKNOWN, Then.SETTLE)

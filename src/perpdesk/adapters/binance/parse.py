@@ -13,12 +13,14 @@ from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from perpdesk.adapters.binance import stream_events as ev
 from perpdesk.adapters.binance.errors import MalformedAnswer
+from perpdesk.domain.redaction import quoted
 
 T = TypeVar("T")
 Json = Any  # what msgspec.json.decode gives
 
 # A message longer than this is not read: no answer of ours is (exchangeInfo of 1,000 symbols is 2 MB).
 SIZE_MAX = 32 * 1024 * 1024
+_QUOTED_MAX = 120  # of a broken answer, in the error about it
 _NOTHING: Any = object()
 
 _EVENT = msgspec.json.Decoder(ev.Known, strict=False)
@@ -48,12 +50,17 @@ class Whole(Struct, Generic[T], frozen=True):
     rest: Json
 
 
+def _malformed(error: Exception, raw: bytes) -> MalformedAnswer:
+    beginning = quoted(raw.decode("utf-8", "backslashreplace"), _QUOTED_MAX)
+    return MalformedAnswer(f"{quoted(str(error), _QUOTED_MAX)}: {beginning!r}")
+
+
 def read(kind: type[T], raw: bytes) -> T:
     """The typed value. Raises MalformedAnswer, quoting no more than its beginning."""
     try:
         found: T = msgspec.json.decode(raw, type=kind, strict=False)
     except msgspec.DecodeError as error:
-        raise MalformedAnswer(f"{error}: {raw[:120]!r}") from error
+        raise _malformed(error, raw) from error
     return found
 
 
@@ -68,7 +75,7 @@ def whole(kind: Any, raw: bytes) -> Whole[Any]:
         said = msgspec.json.decode(raw)
         value = msgspec.convert(said, kind, strict=False)
     except msgspec.DecodeError as error:  # a ValidationError is one
-        raise MalformedAnswer(f"{error}: {raw[:120]!r}") from error
+        raise _malformed(error, raw) from error
     rest = _beyond(said, msgspec.to_builtins(value))
     return Whole(value, None if rest is _NOTHING else rest)
 
@@ -134,7 +141,7 @@ def frame(raw: bytes) -> Frame | None:
             return None
         return Frame("", (_one(raw),))
     except msgspec.DecodeError as error:
-        raise MalformedAnswer(f"{error}: {raw[:120]!r}") from error
+        raise _malformed(error, raw) from error
 
 
 class Mark(Struct, frozen=True, gc=False):
@@ -164,7 +171,7 @@ def marks(raw: bytes) -> list[Mark] | None:
     try:
         found: list[Mark] = _MARKS.decode(raw).data
     except msgspec.DecodeError as error:
-        raise MalformedAnswer(f"{error}: {raw[:120]!r}") from error
+        raise _malformed(error, raw) from error
     return found
 
 

@@ -281,6 +281,30 @@ class PositionMode(Payload, frozen=True):
     dual_side_position: bool
 
 
+class Countdown(Payload, frozen=True):
+    """The dead-man switch of a symbol: milliseconds until its ordinary orders are cancelled, "0" off."""
+
+    symbol: str
+    countdown_time: str
+
+
+class KeyRights(Payload, frozen=True):
+    """GET /sapi/v1/account/apiRestrictions: what an API key may do."""
+
+    ip_restrict: bool
+    enable_withdrawals: bool
+    enable_internal_transfer: bool
+    permits_universal_transfer: bool
+    enable_futures: bool
+    enable_reading: bool | UnsetType = UNSET
+    enable_spot_and_margin_trading: bool | UnsetType = UNSET
+    enable_margin: bool | UnsetType = UNSET
+    enable_vanilla_options: bool | UnsetType = UNSET
+    enable_portfolio_margin_trading: bool | UnsetType = UNSET
+    create_time: Ms = UNSET
+    trading_authority_expiration_time: Ms = UNSET
+
+
 class Leverage(Payload, frozen=True):
     """What POST /fapi/v1/leverage set."""
 
@@ -398,6 +422,8 @@ SHAPES: dict[tuple[str, str], Any] = {
     ("GET", "/fapi/v1/allOrders"): list[Order],
     ("GET", "/fapi/v1/forceOrders"): list[Order],
     ("DELETE", "/fapi/v1/allOpenOrders"): Refusal,
+    ("POST", "/fapi/v1/countdownCancelAll"): Countdown,
+    ("GET", "/sapi/v1/account/apiRestrictions"): KeyRights,
     ("POST", "/fapi/v1/algoOrder"): AlgoOrder,
     ("GET", "/fapi/v1/algoOrder"): AlgoOrder,
     ("DELETE", "/fapi/v1/algoOrder"): AlgoOrder,

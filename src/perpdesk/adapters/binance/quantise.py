@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 
 from msgspec import UnsetType
 
@@ -22,7 +23,8 @@ from perpdesk.kernel.records import BUY, LIMIT, STOP, TAKE_PROFIT, TRAILING
 class Rules:
     """What the exchange's filters say about one symbol, in kernel units of this run.
 
-    tick: price units per tick; step: lots per quantity step, market_step for market orders.
+    tick: price units per tick; step: lots per quantity step, market_step for market orders. percent_*_ppm: a
+    limit buys at most at mark × up and sells at least at mark × down.
     """
 
     symbol: str
@@ -41,6 +43,8 @@ class Rules:
     market_lots_max: int
     notional_min_e8: int
     unit_e8: int
+    percent_up_ppm: int = 1_000_000
+    percent_down_ppm: int = 1_000_000
 
     # -- out ---------------------------------------------------------------------------------------
 
@@ -50,7 +54,7 @@ class Rules:
 
     def quantity_text(self, lots: int) -> str:
         """A quantity in lots as the exchange reads it."""
-        return units.plain(units.qty_of(lots, self.lot_step))
+        return _quantity_text(lots, self.lot_step)
 
     def order_price(self, kind: int, side: int, price: int) -> int:
         """The tick for the price (limit or trigger) of an order of this kind and side.
@@ -109,6 +113,12 @@ class Rules:
         return -lots if text.startswith("-") else lots
 
 
+@lru_cache(4_096)
+def _quantity_text(lots: int, lot_step: Decimal) -> str:
+    return units.plain(units.qty_of(lots, lot_step))
+
+
+@lru_cache(4_096)
 def plain_text(value: int, digits: int) -> str:
     """value × 10^-digits in plain decimals."""
     return units.plain(units.price_of(value, digits))
@@ -170,11 +180,17 @@ def rules_of(row: SymbolRow, price_digits: int, lot_step: Decimal) -> Rules:
         market_lots_max=lots("MARKET_LOT_SIZE", "max_qty"),
         notional_min_e8=units.money_e8(number("MIN_NOTIONAL", "notional", "0")),
         unit_e8=units.unit_e8(price_digits, lot_step, row.symbol),
+        percent_up_ppm=int(number("PERCENT_PRICE", "multiplier_up", "1") * 1_000_000),
+        percent_down_ppm=_ppm_up(number("PERCENT_PRICE", "multiplier_down", "1")),
     )
 
 
 def _rows(filters: list[Filter] | UnsetType) -> Iterable[Filter]:
     return filters if isinstance(filters, list) else []
+
+
+def _ppm_up(multiplier: Decimal) -> int:
+    return -int(-multiplier * 1_000_000 // 1)
 
 
 def _ceil(qty: Decimal, lot_step: Decimal) -> int:

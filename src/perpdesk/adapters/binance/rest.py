@@ -25,18 +25,20 @@ from perpdesk.adapters.binance.errors import (
     MalformedAnswer,
 )
 from perpdesk.adapters.binance.hosts import Hosts
-from perpdesk.adapters.binance.limits import Governor, Lane
+from perpdesk.adapters.binance.limits import Governor, Lane, Ticket
 from perpdesk.adapters.binance.outcome import REFUSALS, Then
 from perpdesk.adapters.binance.payloads import Refusal
 from perpdesk.adapters.binance.server_clock import ServerClock
 from perpdesk.adapters.binance.signing import Credentials, Param, query, signed_query
 from perpdesk.adapters.binance.wire import Wire, WireFailed
 from perpdesk.domain.errors import InternalError
+from perpdesk.domain.redaction import quoted
 from perpdesk.ports import Clock
 
 RECV_WINDOW_MS = 5_000
 TIMEOUT_MS = 10_000
 _TEXT_MAX = 300
+LOST_MAX = 3
 _REFUSAL = parse.decoder(Refusal)
 _FORM = "Content-Type: application/x-www-form-urlencoded"
 Params = Sequence[tuple[str, Param]]
@@ -90,11 +92,14 @@ class Rest:
         self.account = account
         self.recv_window_ms = recv_window_ms
         self.key_refused: str | None = None
+        self._lost = 0  # requests in a row that got no answer, or that of a broken server
         self._clock = clock
         self._credentials = credentials
         self._lease_end_ms = lease_end_ms
         self._tls = tls
+        self.timeout_ms = timeout_ms
         self._wire = Wire(hosts.rest, timeout_ms=timeout_ms, size_max=parse.SIZE_MAX, tls=tls)
+        self._spot: Wire | None = None
         self._time_refused = False
         self._session: aiohttp.ClientSession | None = None
 
@@ -114,6 +119,8 @@ class Rest:
     async def close(self) -> None:
         """Close all connections. Closing twice is fine."""
         self._wire.close()
+        if self._spot is not None:
+            self._spot.close()
         if self._session is not None:
             await self._session.close()
 
@@ -136,11 +143,7 @@ class Rest:
         Raises, with nothing sent: Throttled (no room before deadline_ms), LeaseTooShort, KeyRefused (the key
         was refused before, and this would open exposure or only poll). Raises WrongExchange.
         """
-        if endpoint.signed and self._time_refused:
-            await self.sync_time()
-        if self.key_refused is not None and (endpoint.signed or endpoint.keyed) and lane >= Lane.ENTRY:
-            raise KeyRefused(f"account {self.account}: {self.key_refused}")
-        ticket = await self.governor.take(lane, endpoint.cost, self.account, deadline_ms)
+        ticket = await self.admit(endpoint, lane, deadline_ms)
         text, headers, fence_ms = self._prepared(endpoint, params)
         target, data = endpoint.path, None
         if endpoint.method == "GET":
@@ -150,18 +153,19 @@ class Rest:
             data = text.encode("ascii")
             headers = (*headers, _FORM)
         try:
-            answer = await self._wire.request(endpoint.method, target, headers, data)
+            wire = self._spot_wire() if endpoint.on_spot else self._wire
+            answer = await wire.request(endpoint.method, target, headers, data)
         except WireFailed as error:
+            self._lost += 1
             return Reply(None, None, str(error), b"", {}, fence_ms)
         status, got, body = answer.status, answer.headers, answer.body
+        self._lost = self._lost + 1 if status >= 500 else 0
         self.hosts.check(got)
         self.governor.answered(ticket, got)
         if status == 200:
             return Reply(200, None, "", body, got, fence_ms)
         code, message = _refusal(body)
-        if status in (429, 418):
-            self.governor.refused(ticket, status, code, message, got)
-        self._note(code, message)
+        self.refused(ticket, status, code, message, got)
         return Reply(status, code, message, body, got, fence_ms)
 
     async def ask(self, endpoint: Endpoint, params: Params, lane: Lane = Lane.QUERY) -> Any:
@@ -169,27 +173,64 @@ class Rest:
 
         Raises ExchangeRefused with the exchange's code, or ExchangeUnreachable: then nothing is known.
         """
-        reply = await self.send(endpoint, params, lane)
-        if reply.is_success:
-            return parse.read(endpoint.shape, reply.body)  # type: ignore[arg-type]  # some are unions
-        if reply.status is not None and reply.status < 500 and reply.code is not None:
-            raise ExchangeRefused(endpoint.path, reply.code, reply.text)
-        raise ExchangeUnreachable(f"{endpoint.path}: {reply.status or 'no answer'} {reply.text}")
+        return read_reply(endpoint, await self.send(endpoint, params, lane))
 
-    def _prepared(self, endpoint: Endpoint, params: Params) -> tuple[str, tuple[str, ...], int]:
-        if not (endpoint.signed or endpoint.keyed):
-            return query(params), (), 0
-        if self._credentials is None:
-            raise InternalError(f"{endpoint.path} needs a key, and this connection has none")
-        headers = (f"X-MBX-APIKEY: {self._credentials.api_key}",)
-        if not endpoint.signed:
-            return query(params), headers, 0
+    # -- what a request needs, whichever way it goes -----------------------------------------------
+
+    async def admit(self, endpoint: Endpoint, lane: Lane, deadline_ms: int | None) -> Ticket:
+        """Permission to send now. Raises as ``send`` does, with nothing sent."""
+        if endpoint.signed and self._time_refused:
+            await self.sync_time()
+        if self.key_refused is not None and (endpoint.signed or endpoint.keyed) and lane >= Lane.ENTRY:
+            raise KeyRefused(f"account {self.account}: {self.key_refused}")
+        return await self.governor.take(lane, endpoint.cost, self.account, deadline_ms)
+
+    def stamped(self, params: Params) -> tuple[list[tuple[str, Param]], int]:
+        """The parameters with window and time, and our time after which nobody can accept them any more.
+
+        Raises LeaseTooShort if another process may own the account before that.
+        """
         stamp_ms = self.server.now_ms()
         fence_ms = self.server.local_ms(stamp_ms + self.recv_window_ms) + self.server.error_ms
         if self._lease_end_ms is not None and self._lease_end_ms() < fence_ms:
             raise LeaseTooShort(self._lease_end_ms(), fence_ms)
-        stamped = [*params, ("recvWindow", self.recv_window_ms), ("timestamp", stamp_ms)]
-        return signed_query(stamped, self._credentials), headers, fence_ms
+        return [*params, ("recvWindow", self.recv_window_ms), ("timestamp", stamp_ms)], fence_ms
+
+    @property
+    def is_reachable(self) -> bool:
+        """Does the exchange answer? Not in a ban, nor after LOST_MAX requests in a row without answer."""
+        return self._lost < LOST_MAX and self.server.now_ms() >= self.governor.banned_until_ms
+
+    @property
+    def credentials(self) -> Credentials:
+        """Of this account. Raises InternalError on a connection for public data."""
+        if self._credentials is None:
+            raise InternalError("this needs a key, and this connection has none")
+        return self._credentials
+
+    def refused(
+        self, ticket: Ticket, status: int, code: int | None, text: str, headers: Mapping[str, str]
+    ) -> None:
+        """Take what a refusal says about limits, key and time."""
+        if status in (429, 418):
+            self.governor.refused(ticket, status, code, text, headers)
+        self._note(code, text)
+
+    def _spot_wire(self) -> Wire:
+        if self._spot is None:
+            self._spot = Wire(
+                self.hosts.spot, timeout_ms=self.timeout_ms, size_max=parse.SIZE_MAX, tls=self._tls
+            )
+        return self._spot
+
+    def _prepared(self, endpoint: Endpoint, params: Params) -> tuple[str, tuple[str, ...], int]:
+        if not (endpoint.signed or endpoint.keyed):
+            return query(params), (), 0
+        headers = (f"X-MBX-APIKEY: {self.credentials.api_key}",)
+        if not endpoint.signed:
+            return query(params), headers, 0
+        stamped, fence_ms = self.stamped(params)
+        return signed_query(stamped, self.credentials), headers, fence_ms
 
     def _note(self, code: int | None, text: str) -> None:
         then = None if code is None else REFUSALS.get(code)
@@ -197,6 +238,15 @@ class Rest:
             self.key_refused = f"{code}: {text}"
         elif then is Then.RESYNC:
             self._time_refused = True
+
+
+def read_reply(endpoint: Endpoint, reply: Reply) -> Any:
+    """The typed answer of a read. Raises ExchangeRefused, ExchangeUnreachable, MalformedAnswer."""
+    if reply.is_success:
+        return parse.read(endpoint.shape, reply.body)  # type: ignore[arg-type]  # some are unions
+    if reply.status is not None and reply.status < 500 and reply.code is not None:
+        raise ExchangeRefused(endpoint.path, reply.code, reply.text)
+    raise ExchangeUnreachable(f"{endpoint.path}: {reply.status or 'no answer'} {reply.text}")
 
 
 def _refusal(body: bytes) -> tuple[int | None, str]:
@@ -213,8 +263,8 @@ def _refusal(body: bytes) -> tuple[int | None, str]:
 
 
 def _printable(text: str) -> str:
-    """For logs and journals: no control characters, no long pages."""
-    return "".join(letter if letter.isprintable() else " " for letter in text[:_TEXT_MAX]).strip()
+    """For logs and journals: no control characters, no long pages, no key that a proxy's page repeats."""
+    return quoted(text, _TEXT_MAX)
 
 
-__all__ = ["MalformedAnswer", "Params", "Reply", "Rest"]
+__all__ = ["MalformedAnswer", "Params", "Reply", "Rest", "read_reply"]

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 
 from perpdesk.adapters.binance.errors import KeyFileError
 from perpdesk.domain import units
+from perpdesk.domain.secret import Secret
 
 Param = str | int | bool | Decimal
 # What stands in a query as it is. One look at the joined values is cheaper than quoting each.
@@ -66,21 +67,37 @@ class Ed25519Signer:
 class Credentials:
     """The key of one account. Its secret is in no repr, no message and no attribute."""
 
-    __slots__ = ("_signer", "api_key")
+    __slots__ = ("_api_key", "_secret", "_signer")
 
-    def __init__(self, api_key: str, secret: str, password: bytes | None = None) -> None:
+    def __init__(
+        self, api_key: str | Secret, secret: str | Secret, password: bytes | Secret | None = None
+    ) -> None:
         """secret: Binance's text, or a PEM private key (``password`` if it is encrypted).
 
         Raises KeyFileError, never showing the secret, if it is empty or of another kind.
         """
+        # Kept as secrets, so that redaction knows their values as long as they are in use.
+        self._api_key = api_key if isinstance(api_key, Secret) else Secret(api_key)
+        self._secret = secret if isinstance(secret, Secret) else Secret(secret)
+        api_key, secret = self._api_key.reveal(), self._secret.reveal()
+        password = password.reveal().encode() if isinstance(password, Secret) else password
         if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
             raise KeyFileError("must be the key as Binance shows it", field="api_key")
-        self.api_key = api_key
         self._signer = _signer(secret, password)
+
+    @property
+    def api_key(self) -> str:
+        """What the header names. Not for messages."""
+        return self._api_key.reveal()
 
     def sign(self, text: bytes) -> str:
         """The signature of this text, not yet percent-encoded."""
         return self._signer.sign(text)
+
+    @property
+    def can_log_on(self) -> bool:
+        """May this kind of key open a session on the WebSocket API? (Ed25519 only.)"""
+        return isinstance(self._signer, Ed25519Signer)
 
     def __repr__(self) -> str:
         return f"Credentials({self.api_key[:4]}…)"

@@ -85,7 +85,8 @@ def dial_with(session: Callable[[], aiohttp.ClientSession], close_timeout_s: flo
             )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             status = getattr(error, "status", "")
-            raise ExchangeUnreachable(f"socket: {type(error).__name__} {status}") from error
+            # Without the cause: it quotes the address, and a listen key stands in that.
+            raise ExchangeUnreachable(f"socket: {type(error).__name__} {status}") from None
         return AiohttpSocket(inner)
 
     return dial

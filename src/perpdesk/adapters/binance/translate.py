@@ -77,3 +77,24 @@ def request_of(order: NewOrder, rules: Rules, *, hedge: bool) -> Request:
         params.append(("triggerPrice", rules.price_text(price)))
     params.append(("clientAlgoId", order.client_id))
     return Request(to.ALGO, params, True, lane_of(order))
+
+
+def amend_request(order: NewOrder, rules: Rules, *, hedge: bool) -> Request:
+    """The request that gives a resting LIMIT order the price and total quantity of ``order``.
+
+    Raises InputError with the filter's code if the exchange would refuse it.
+    """
+    price = rules.order_price(LIMIT, order.side, order.price)
+    problem = rules.refusal(order.lots, price, is_market=False, reduce_only=order.reduce_only)
+    if problem is not None:
+        raise InputError(problem, field=rules.symbol, rule="filters")
+    params: list[tuple[str, Param]] = [
+        ("symbol", rules.symbol),
+        ("side", "BUY" if order.side == BUY else "SELL"),
+        ("quantity", rules.quantity_text(order.lots)),
+        ("price", rules.price_text(price)),
+        ("origClientOrderId", order.client_id),
+    ]
+    if order.reduce_only and not hedge:
+        params.append(("reduceOnly", True))
+    return Request(to.ORDER_AMEND, params, False, lane_of(order))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,16 +18,19 @@ import numpy as np
 from perpdesk.adapters.binance import endpoints as to
 from perpdesk.adapters.binance import payloads as p
 from perpdesk.adapters.binance.account import SWEEP_MS, AccountFacts, PlaceOf, Sums, open_ids_of
+from perpdesk.adapters.binance.batches import Batches
 from perpdesk.adapters.binance.errors import ExchangeUnreachable, MalformedAnswer
 from perpdesk.adapters.binance.facts import Fill
 from perpdesk.adapters.binance.known_orders import KnownOrders
+from perpdesk.adapters.binance.live import LiveSide
 from perpdesk.adapters.binance.market_stream import MarketStream
 from perpdesk.adapters.binance.minutes import Minutes
 from perpdesk.adapters.binance.orders import Orders
 from perpdesk.adapters.binance.quantise import Rules, money_near_e8, rules_of
 from perpdesk.adapters.binance.rest import Rest
+from perpdesk.adapters.binance.socket_api import SocketApi
 from perpdesk.adapters.binance.sockets import Dial, dial_with
-from perpdesk.adapters.binance.standing import Found, Standing, settle
+from perpdesk.adapters.binance.truth import AccountTruth
 from perpdesk.adapters.binance.user_stream import UserStream
 from perpdesk.domain import units
 from perpdesk.domain.errors import ConfigError, InputError, UnknownSymbol
@@ -38,6 +41,7 @@ from perpdesk.ports import (
     Clock,
     Message,
     NewOrder,
+    Outcome,
     PriceReached,
     StepClosed,
     StepOver,
@@ -59,11 +63,12 @@ class Levels:
     is_armed: bool = False
 
 
-class BinanceVenue:
+class BinanceVenue(LiveSide):
     """A Venue and a Feed. Make it, ``await start()``, read ``messages()``, ``await close()``.
 
     rest: with credentials. with_market: also tell bars and marks (False: account facts only).
     place_of: the (sleeve, slot) of a client id from before this process, None if it is not ours.
+    over_socket: orders go over the WebSocket API while it is open, else (and by default) over REST.
     """
 
     traits = VenueTraits(
@@ -84,12 +89,14 @@ class BinanceVenue:
         with_market: bool = True,
         place_of: PlaceOf = lambda _: None,
         sweep_ms: int = SWEEP_MS,
+        over_socket: bool = False,
     ) -> None:
         self._universe, self._rest, self._clock = universe, rest, clock
         self._dial = dial or dial_with(lambda: rest.session)
         self._with_market = with_market
         self._place_of = place_of
         self._sweep_ms = sweep_ms
+        self._over_socket = over_socket
         self._place = {symbol: i for i, symbol in enumerate(universe.symbols)}
         self._known = KnownOrders()
         self._levels = [Levels() for _ in universe.symbols]
@@ -103,8 +110,11 @@ class BinanceVenue:
         self.user: UserStream | None = None
         self.market: MarketStream | None = None
         self.minutes: Minutes | None = None
+        self.requests: SocketApi | None = None
         self._orders: Orders | None = None
+        self._batches: Batches | None = None
         self._account: AccountFacts | None = None
+        self._truth: AccountTruth | None = None
 
     # -- life --------------------------------------------------------------------------------------
 
@@ -136,7 +146,18 @@ class BinanceVenue:
         config: p.AccountConfig = await self._rest.ask(to.ACCOUNT_CONFIG, ())
         if config.multi_assets_margin:
             raise ConfigError("the account is in multi-assets mode: switch it off", field="account")
-        self._orders = Orders(self._rest, self._known, self.rules, hedge=config.dual_side_position)
+        if self._over_socket:
+            self.requests = SocketApi(rest=self._rest, clock=self._clock, dial=self._dial)
+            self._spawn(self.requests.run(), "WebSocket API")
+        self._orders = Orders(
+            self._rest,
+            self._known,
+            self.rules,
+            hedge=config.dual_side_position,
+            channel=self.requests,
+        )
+        self._batches = Batches(self._orders)
+        self._truth = AccountTruth(self._rest, self.rules, self._known)
         settings: list[p.SymbolConfig] = await self._rest.ask(to.SYMBOL_CONFIG, ())
         self._orders.leverages = {row.symbol: row.leverage for row in settings}
         self._account = account = AccountFacts(
@@ -150,6 +171,8 @@ class BinanceVenue:
             place_of=self._place_of,
             sweep_ms=self._sweep_ms,
         )
+        account.margin_types = {row.symbol: row.margin_type.upper() for row in settings}
+        await account.count_slots()
         self.user = UserStream(
             rest=self._rest, clock=self._clock, dial=self._dial, on_event=account.told, on_gap=account.gap
         )
@@ -190,6 +213,23 @@ class BinanceVenue:
         if known is not None and answer.outcome.value == "accepted":
             self._facts_of_account.end(known)
         return answer
+
+    async def modify(self, symbol: int, client_id: str, price: int, lots: int) -> Answer:
+        """Amend a resting LIMIT order (see ``Orders.modify``)."""
+        return await self._sender.modify(symbol, client_id, price, lots)
+
+    async def place_many(self, orders: Sequence[NewOrder]) -> list[Answer]:
+        """Send several orders, each with an answer of its own (see ``batches``)."""
+        return await self._batch.place(orders)
+
+    async def cancel_many(self, symbol: int, client_ids: Sequence[str]) -> list[Answer]:
+        """Take several orders of a symbol back, each with an answer of its own."""
+        answers = await self._batch.cancel(symbol, client_ids)
+        for client_id, answer in zip(client_ids, answers, strict=True):
+            known = self._known.get(client_id)
+            if known is not None and answer.outcome is Outcome.ACCEPTED:
+                self._facts_of_account.end(known)
+        return answers
 
     async def watch(self, symbol: int, fire_lo: int, fire_hi: int, peak_lo: int, peak_hi: int) -> None:
         self._levels[symbol] = Levels(fire_lo, fire_hi, peak_lo, peak_hi, True)
@@ -243,18 +283,15 @@ class BinanceVenue:
                 return money_near_e8(asset.wallet_balance, "walletBalance")
         raise MalformedAnswer(f"the account's answer has no {self.quote}: nothing is known of the wallet")
 
-    async def settle(self, symbol: int, client_id: str, fence_ms: int) -> Found:
-        """Prove what became of an order whose answer was UNKNOWN (see ``standing.settle``)."""
-        found = await settle(self._rest, self._clock, self.rules[symbol].symbol, client_id, fence_ms)
-        known = self._known.get(client_id)
-        if known is not None and found.standing is Standing.ABSENT:
-            self._facts_of_account.end(known)
-        return found
-
     @property
     def leverages(self) -> dict[str, int]:
         """The leverage of each symbol, as the exchange last told it."""
         return self._sender.leverages
+
+    @property
+    def margin_types(self) -> dict[str, str]:
+        """The margin type of each symbol (ISOLATED, CROSSED), as the exchange last told it."""
+        return self._facts_of_account.margin_types
 
     @property
     def catch_ups(self) -> int:
@@ -344,6 +381,12 @@ class BinanceVenue:
         if self._orders is None:
             raise InputError("is not started: call start() first", field="venue")
         return self._orders
+
+    @property
+    def _batch(self) -> Batches:
+        if self._batches is None:
+            raise InputError("is not started: call start() first", field="venue")
+        return self._batches
 
     def _position(self, i: int, lots: int, entry_price: str, sums: Sums) -> VenuePosition:
         quantity = units.qty_of(abs(lots), self.rules[i].lot_step)

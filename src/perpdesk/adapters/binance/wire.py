@@ -12,12 +12,15 @@ import asyncio
 import ssl
 from collections import deque
 from dataclasses import dataclass
+from typing import cast
 from urllib.parse import urlsplit
 
 HEAD_MAX = 64 * 1024
 IDLE_MAX = 64
 # A connection that rested longer is not trusted with a request: the other side may be closing it just now.
 IDLE_S = 20.0
+# How often within a timeout it is looked whether an answer is late.
+WATCHES = 8
 
 
 class WireFailed(Exception):
@@ -71,8 +74,8 @@ class Connection(asyncio.Protocol):
     # -- asyncio's calls ---------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport, self.is_open = transport, True
+        # not every loop's transport is a subclass of asyncio's (uvloop's is not)
+        self._transport, self.is_open = cast(asyncio.Transport, transport), True
 
     def data_received(self, data: bytes) -> None:
         if self._waiter is None:
@@ -82,7 +85,7 @@ class Connection(asyncio.Protocol):
         try:
             self._advance()
         except WireFailed as error:
-            self._fail(str(error))
+            self.fail(str(error))
 
     def eof_received(self) -> bool:
         return False
@@ -94,7 +97,7 @@ class Connection(asyncio.Protocol):
         if error is None and self._status and self._left is None and not self._chunked:
             self._deliver()
         else:
-            self._fail(type(error).__name__ if error is not None else "closed before the answer was whole")
+            self.fail(type(error).__name__ if error is not None else "closed before the answer was whole")
 
     # -- framing -----------------------------------------------------------------------------------
 
@@ -201,7 +204,8 @@ class Connection(asyncio.Protocol):
             body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
             waiter.set_result(Answered(self._status, self._headers, body))
 
-    def _fail(self, why: str) -> None:
+    def fail(self, why: str) -> None:
+        """Whoever waits here learns that no whole answer comes; the connection is given up."""
         waiter = self._waiter
         self.abort()
         if waiter is not None and not waiter.done():
@@ -224,6 +228,8 @@ class Wire:
         self._port = parts.port or (443 if self._tls is not None else 80)
         self._timeout_s, self._size_max = timeout_ms / 1000, size_max
         self._resting: deque[Connection] = deque()
+        self._asking: dict[Connection, float] = {}  # connections that wait for an answer, and until when
+        self._watch: asyncio.TimerHandle | None = None
         self._heads: dict[str, bytes] = {}
         self._netloc = parts.netloc
         self._is_closed = False
@@ -233,27 +239,34 @@ class Wire:
     ) -> Answered:
         """Send one request once. target: path and query as they go on the wire; headers: whole lines.
 
-        Raises WireFailed, also after timeout_ms. A cancelled request closes its connection.
+        Raises WireFailed, also after timeout_ms (or up to an eighth of it later). A cancelled request closes
+        its connection.
         """
         start = f"{method} {target} HTTP/1.1\r\n"
         if body is not None:
             start += f"Content-Length: {len(body)}\r\n"
         message = start.encode("ascii") + self._rest_of_head(headers) + b"\r\n" + (body or b"")
-        connection: Connection | None = None
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + self._timeout_s
+        connection = self._rested()
+        if connection is None:
+            try:
+                async with asyncio.timeout_at(end_s):
+                    connection = await self._connect()
+            except TimeoutError:
+                raise WireFailed("no answer in time") from None
+            except OSError as error:
+                raise WireFailed(f"{type(error).__name__} {error.errno or ''}".strip()) from None
+        self._asking[connection] = end_s
+        if self._watch is None:
+            self._watch = loop.call_later(self._timeout_s / WATCHES, self._end_late)
         try:
-            async with asyncio.timeout(self._timeout_s):
-                connection = self._rested() or await self._connect()
-                answer = await connection.ask(message)
-        except TimeoutError:
-            if connection is not None:
-                connection.abort()
-            raise WireFailed("no answer in time") from None
-        except OSError as error:
-            raise WireFailed(f"{type(error).__name__} {error.errno or ''}".strip()) from None
+            answer = await connection.ask(message)
         except asyncio.CancelledError:
-            if connection is not None:
-                connection.abort()
+            connection.abort()
             raise
+        finally:
+            del self._asking[connection]
         if connection.is_open:
             self._rest(connection)
         return answer
@@ -261,8 +274,20 @@ class Wire:
     def close(self) -> None:
         """Close the connections that rest; those in use close when they are done."""
         self._is_closed = True
+        if self._watch is not None and not self._asking:
+            self._watch.cancel()
+            self._watch = None
         while self._resting:
             self._resting.pop().abort()
+
+    def _end_late(self) -> None:
+        """One timer for all requests: an eighth of the timeout is precise enough, and costs them nothing."""
+        loop = asyncio.get_running_loop()
+        for connection, end_s in list(self._asking.items()):
+            if loop.time() >= end_s:
+                connection.fail("no answer in time")
+        waits = bool(self._asking)
+        self._watch = loop.call_later(self._timeout_s / WATCHES, self._end_late) if waits else None
 
     def _rest_of_head(self, headers: tuple[str, ...]) -> bytes:
         key = "\r\n".join(headers)
