@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.exchange.server.traffic import PRICES, check_books, new_world
 
-from perpdesk.exchange.core import conditional, entry, market
+from perpdesk.exchange.core import conditional, delisting, entry, market
 from perpdesk.exchange.core import settings as configure
 from perpdesk.exchange.core.refusals import Refusal
 
@@ -23,7 +23,7 @@ class Exchange(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = new_world()
+        self.world = new_world(fund_e8=100 * 10**8)  # soon empty: auto-deleveraging happens
 
     def _price(self, symbol: str, offset: int) -> str:
         contract = self.world.by_symbol[symbol]
@@ -155,6 +155,21 @@ class Exchange(RuleBasedStateMachine):
     def switch_mode(self, account, hedge) -> None:
         params = {"dualSidePosition": "true" if hedge else "false"}
         configure.set_hedge(self.world, self.world.accounts[account], params, self.world.now_ms)
+
+    @rule(account=ACCOUNTS, burns=st.booleans(), amount_e8=st.sampled_from([0, 10**5, 10**8]))
+    def pay_in_bnb(self, account, burns, amount_e8) -> None:
+        one = self.world.accounts[account]
+        configure.set_fee_burn(self.world, one, {"feeBurn": str(burns).lower()}, self.world.now_ms)
+        one.bnb_e8 += amount_e8
+        self.world.income(one, "TRANSFER", amount_e8, "", self.world.now_ms, asset="BNB")
+
+    @rule(symbol=SYMBOLS, offset=OFFSETS)
+    def delist_and_list_again(self, symbol, offset) -> None:
+        contract = self.world.by_symbol[symbol]
+        last = self.world.markets[contract.index].last
+        delisting.settle(self.world, contract, max(1, last + offset * last // 2000), self.world.now_ms)
+        assert not any(account.held(contract.index) for account in self.world.accounts)
+        contract.status = "TRADING"
 
     @rule(
         account=ACCOUNTS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -76,43 +77,60 @@ async def test_a_day_of_klines_is_the_file(real_data: Path, folder: str, symbol:
             assert (served == expected[name].to_numpy()).all(), name
 
 
-@pytest.mark.real_data
-async def test_open_interest_at_its_times(real_data: Path) -> None:
-    folder = real_data / "open_interest"
-    files = [
-        folder / "binance_usdm_5sym_1h_2025-04_2025-05.parquet",
-        folder / "binance_usdm_5sym_polled_2025-05.parquet",
-    ]
-    hourly, polled = (
-        pl.read_parquet(file).filter(pl.col("symbol") == "BTCUSDT").sort("time") for file in files
-    )
-    interest = open_interest(files, ["BTCUSDT"])
+def interest_rows(real_data: Path, kind: str) -> pl.DataFrame:
+    """One symbol's rows of a file, in time order."""
+    file = next((real_data / "open_interest").glob(f"binance_usdm_5sym_{kind}_*.parquet"))
+    return pl.read_parquet(file).filter(pl.col("symbol") == "BTCUSDT").sort("time")
+
+
+def interest_server(real_data: Path, at_ms: int) -> Any:
+    """A server that replays BTC from a time on, with both files of open interest."""
+    interest = open_interest(sorted((real_data / "open_interest").glob("binance_usdm_5sym_*")), ["BTCUSDT"])
     bars = real_data / "klines_1m" / "usdm" / "BTCUSDT_1m_2025-05-04_2025-06-03.parquet"
     tape = read_tape([bars], cached=False)
-    first = int(polled["time"][100])
-    step = (first - tape.start_ms) // MINUTE_MS
-    async with running(
-        tape=tape, start_step=step, lockstep=True, recv_window_mode="skip", open_interest=interest
-    ) as wire:
+    step = (at_ms - tape.start_ms) // MINUTE_MS
+    return running(tape=tape, start_step=step, lockstep=True, recv_window_mode="skip", open_interest=interest)
+
+
+@pytest.mark.real_data
+async def test_polled_open_interest_at_each_rows_time(real_data: Path) -> None:
+    """A client that asks at the moments of the tape gets every polled row, with the row's own time."""
+    polled = interest_rows(real_data, "polled")[:150]
+    times = polled["time"].to_list()
+    got: dict[int, float] = {}
+    async with interest_server(real_data, times[0]) as wire:
         replay = wire.server.replay
         assert replay is not None
-        for _ in range(10):
-            replay.play_step()
-            row = (await wire.get("/fapi/v1/openInterest", symbol="BTCUSDT")).body
-            both = pl.concat([hourly, polled]).filter(pl.col("time") <= wire.server.now_ms()).sort("time")
-            assert row["time"] == both["time"][-1]
-            assert (
-                float(row["openInterest"]) in both.filter(pl.col("time") == row["time"])["sum_open_interest"]
-            )
-        rows = (
-            await wire.get("/futures/data/openInterestHist", symbol="BTCUSDT", period="1h", limit=500)
-        ).body
+        while wire.server.now_ms() < times[-1]:
+            for now_ms in replay.points():
+                row = (await wire.get("/fapi/v1/openInterest", symbol="BTCUSDT")).body
+                if now_ms >= times[0]:
+                    assert 0 <= now_ms - row["time"] < 90_000
+                    got[row["time"]] = float(row["openInterest"])
+    assert {ms: got[ms] for ms in times} == dict(zip(times, polled["sum_open_interest"], strict=True))
+
+
+@pytest.mark.real_data
+async def test_hourly_open_interest_is_the_file(real_data: Path) -> None:
+    """openInterestHist downloaded in pages: the file's rows of the newest thirty days, quantity and value."""
+    hourly = interest_rows(real_data, "1h")
+    async with interest_server(real_data, int(hourly["time"][-1]) + 1) as wire:
         now_ms = wire.server.now_ms()
-        shown = hourly.filter((pl.col("time") <= now_ms) & (pl.col("time") >= now_ms - 30 * DAY * MINUTE_MS))[
-            -500:
-        ]
+        start_ms, rows = now_ms - 30 * DAY * MINUTE_MS, []
+        while True:
+            page = (
+                await wire.get(
+                    "/futures/data/openInterestHist",
+                    symbol="BTCUSDT", period="1h", startTime=start_ms, limit=500,
+                )
+            ).body  # fmt: skip
+            if not page:
+                break
+            rows += page
+            start_ms = page[-1]["timestamp"] + 1
+        shown = hourly.filter(pl.col("time") >= now_ms - 30 * DAY * MINUTE_MS)
+        assert len(rows) > 500
         assert [row["timestamp"] for row in rows] == shown["time"].to_list()
-        assert [float(row["sumOpenInterest"]) for row in rows] == shown["sum_open_interest"].to_list()
-        assert [float(row["sumOpenInterestValue"]) for row in rows] == shown[
-            "sum_open_interest_value"
-        ].to_list()
+        for name in ("sum_open_interest", "sum_open_interest_value"):
+            key = "sumOpenInterest" if name == "sum_open_interest" else "sumOpenInterestValue"
+            assert [float(row[key]) for row in rows] == shown[name].to_list()

@@ -11,11 +11,11 @@ START_MS = 1_763_640_000_000
 PRICES = {"BTCUSDT": 500_000, "SOLUSDT": 15_000}  # in ticks of 0.1 and 0.01
 
 
-def new_world(accounts: int = 3, balance_e8: int = 10_000 * 10**8) -> World:
-    """Two contracts, some accounts."""
+def new_world(accounts: int = 3, balance_e8: int = 10_000 * 10**8, fund_e8: int = 10**17) -> World:
+    """Two contracts, some accounts, an insurance fund."""
     table = bundled()
     universe = universe_of([table[symbol] for symbol in PRICES])
-    world = World(universe, contracts_of(universe), Rules())
+    world = World(universe, contracts_of(universe), Rules(insurance_e8=fund_e8))
     world.now_ms = START_MS
     for _ in range(accounts):
         world.open_account(balance_e8, START_MS)
@@ -30,7 +30,8 @@ def check_books(world: World) -> None:
         total = account.total_e8("initial") + account.total_e8("realised")
         total += account.total_e8("funding") - account.total_e8("fees")
         assert account.cash_e8 == total
-        assert account.cash_e8 == sum(row["amount_e8"] for row in account.income)
+        for asset, held in (("USDT", account.cash_e8), ("BNB", account.bnb_e8)):
+            assert held == sum(row["amount_e8"] for row in account.income if row["asset"] == asset)
         assert set(account.open_orders) == {one.id for one in account.orders.values() if one.is_open}
         assert set(account.open_algos) == {one.id for one in account.algos.values() if one.is_open}
         assert len(account.open_client_ids) == len(account.open_orders)
@@ -63,6 +64,7 @@ def check_books(world: World) -> None:
 
 def check_sum(world: World) -> None:
     """What the clients won, the synthetic counterparty lost, to the last unit; the fund pays what is beyond."""
+    assert world.fund_e8 >= 0
     total = world.house_cash_e8 - world.insurance_e8
     for place in world.markets:
         total += world.house_lots[place.contract.index] * place.last * place.contract.unit_e8

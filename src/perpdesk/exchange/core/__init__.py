@@ -14,6 +14,11 @@ matching    price-time priority, self-trade prevention, times in force
 checks      the validation pipeline of an order, in its one order
 entry       place, test, amend and cancel orders
 conditional the algo service: trigger, trail, reject
+closing     orders of the exchange itself: liquidation, ADL, settlement
+liquidation who is liquidated, in which steps; the fund
+adl         who closes what the fund cannot bear
+delisting   a contract changes or ends
+walks       fills by the kernel's bar model
 market      what a new price does; funding, timers, liquidation
 settings    leverage, margin type, position mode, isolated margin
 views       the JSON of orders, positions, accounts

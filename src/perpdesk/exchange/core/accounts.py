@@ -60,7 +60,7 @@ class SymbolSettings:
 
 
 class Account:
-    """One sub-account with one wallet in USDT."""
+    """One sub-account with one wallet in USDT, and BNB for its commissions."""
 
     def __init__(self, index: int, balance_e8: int, now_ms: int) -> None:
         array = zeros(1, account_dt)
@@ -72,6 +72,7 @@ class Account:
         self.record.cash_e8 = balance_e8
         self.hedge = False
         self.multi_assets = False
+        self.bnb_e8 = 0  # what it holds of BNB, for commission at a discount
         self.fee_burn = False
         self.liquidating = False
         self.margin_called = False
@@ -90,6 +91,7 @@ class Account:
         self.forced: list[Order] = []
         self.margin_changes: list[dict[str, Any]] = []
         self.countdowns: dict[int, tuple[int, int]] = {}
+        self.timer_ms = 0  # nothing of it is due before
 
     @property
     def cash_e8(self) -> int:
@@ -104,6 +106,10 @@ class Account:
         """Move money in (negative: out)."""
         self.record.initial_e8 += amount_e8
         self.record.cash_e8 += amount_e8
+
+    def remind(self, ms: int) -> None:
+        """Something is due at this time."""
+        self.timer_ms = min(self.timer_ms, ms)
 
     def of(self, contract: int) -> SymbolSettings:
         """The symbol's settings, made on first use."""

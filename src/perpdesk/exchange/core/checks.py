@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 
 from perpdesk.domain import units
 from perpdesk.exchange.core import margin, matching, settling
 from perpdesk.exchange.core import refusals as no
 from perpdesk.exchange.core.accounts import Account
 from perpdesk.exchange.core.contracts import PPM, Contract
-from perpdesk.exchange.core.numbers import flag, integer, number, short
+from perpdesk.exchange.core.numbers import flag, integer, number, scaled, short
 from perpdesk.exchange.core.orders import BUY, SIDES
 from perpdesk.exchange.core.refusals import Refusal
 from perpdesk.exchange.core.world import World
@@ -112,21 +111,16 @@ def lots(contract: Contract, text: str, market: bool) -> int | Refusal:
         return no.BAD_NUMBER_QUANTITY
     if value <= 0:
         return no.QUANTITY_ZERO
-    if units.digits_of(value) > contract.qty_precision:
+    amount = scaled(value, contract.qty_precision)
+    if amount is None:
         return no.PRECISION
     largest = contract.market_lots_max if market else contract.lots_max
-    if value > units.qty_of(largest, contract.lot_step):
+    if amount > largest * contract.lot_units:
         return no.QUANTITY_ABOVE_MAX
-    if value < units.qty_of(contract.lots_min, contract.lot_step):
+    if amount < contract.lots_min * contract.lot_units:
         return no.QUANTITY_BELOW_MIN
-    if not _is_multiple(value, contract.lot_step):
-        return no.OFF_STEP
-    return units.lots_of(value, contract.lot_step)
-
-
-def _is_multiple(value: Decimal, step: Decimal) -> bool:
-    digits = max(units.digits_of(value), units.digits_of(step))
-    return units.to_units(value, digits) % units.to_units(step, digits) == 0
+    count, rest = divmod(amount, contract.lot_units)
+    return no.OFF_STEP if rest else count
 
 
 def price(contract: Contract, text: str) -> int | Refusal:
@@ -134,16 +128,18 @@ def price(contract: Contract, text: str) -> int | Refusal:
     value = number(text)
     if value is None:
         return no.BAD_NUMBER_PRICE
-    if units.digits_of(value) > contract.price_precision:
+    digits = max(contract.price_precision, contract.price_digits)
+    amount = scaled(value, contract.price_precision)
+    if amount is None:
         return no.PRECISION
-    if value < units.price_of(contract.price_min, contract.price_digits):
+    amount *= 10 ** (digits - contract.price_precision)
+    unit = 10 ** (digits - contract.price_digits)
+    if amount < contract.price_min * unit:
         return no.PRICE_BELOW_MIN
-    if value > units.price_of(contract.price_max, contract.price_digits):
+    if amount > contract.price_max * unit:
         return no.PRICE_ABOVE_MAX
-    if units.digits_of(value) > contract.price_digits:
-        return no.OFF_TICK
-    found = units.price_to_units(value, contract.price_digits)
-    return no.OFF_TICK if (found - contract.price_min) % contract.tick else found
+    found, rest = divmod(amount, unit)
+    return no.OFF_TICK if rest or (found - contract.price_min) % contract.tick else found
 
 
 def free_price(contract: Contract, text: str) -> int | Refusal:
@@ -202,6 +198,8 @@ def reduces(world: World, account: Account, draft: Draft) -> Refusal | None:
         return None
     if room == 0:
         return no.REDUCE_ONLY
+    if world.walks is not None:
+        return None  # cut to the position when it acts
     same = [
         order
         for order in account.open_orders.values()
@@ -368,6 +366,11 @@ def affordable(world: World, account: Account, one: Draft) -> Refusal | None:
 def matchable(world: World, account: Account, one: Draft) -> Refusal | None:
     """What only the book can say: post-only, fill-or-kill, a market without a counter side."""
     market = world.markets[one.contract.index]
+    if world.walks is not None:
+        crosses = one.type == "LIMIT" and (one.price - market.last) * one.side >= 0
+        if one.tif == "GTX" and crosses:
+            return no.GTX
+        return no.FOK if one.tif == "FOK" and one.type == "LIMIT" and not crosses else None
     best = market.best(one.side)
     if one.type == "MARKET":
         if best == 0:
@@ -376,8 +379,6 @@ def matchable(world: World, account: Account, one: Draft) -> Refusal | None:
             return no.TAKE_BOUND
     elif one.tif == "GTX" and best and (best - one.price) * one.side <= 0:
         return no.GTX
-    elif one.tif == "FOK" and not matching.fillable(
-        world, account.index, market, one.side, one.price, one.lots
-    ):
+    elif one.tif == "FOK" and not matching.fillable(market, one.side, one.price, one.lots):
         return no.FOK
     return None

@@ -36,10 +36,14 @@ def place(world: World, account: Account, params: Params, now_ms: int) -> dict[s
         algo.client_id = entry.auto_client_id(world.rules.seed, algo.id)
     account.algos[algo.id] = algo
     account.open_algos[algo.id] = algo
+    if algo.good_till_ms:
+        account.remind(algo.good_till_ms)
     account.algo_by_client_id[algo.client_id] = algo
     world.open_algos[contract.index][algo.id] = algo
     events.algo_update(world, algo, now_ms)
-    if algo.type == TRAILING:
+    if world.walks is not None:
+        world.walks.wait(algo)
+    elif algo.type == TRAILING:
         _touch(world, market, algo, now_ms)
     return views.algo_ack(world, algo)
 
@@ -265,6 +269,8 @@ def next_level(market: Market, algo: Conditional, start: int, end: int) -> int:
 
 def react(world: World, market: Market, now_ms: int) -> None:
     """After a price change: activate, trail and trigger, oldest first."""
+    if world.walks is not None:
+        return  # the kernel's path says what triggers
     waiting = world.open_algos[market.contract.index]
     for algo in list(waiting.values()):
         if not algo.is_open or algo.id not in waiting:
@@ -277,7 +283,7 @@ def react(world: World, market: Market, now_ms: int) -> None:
         else:
             due = _reached(algo, price)
         if due and _protected(market, algo):
-            _fire(world, market, algo, now_ms)
+            fire(world, market, algo, now_ms)
 
 
 def _protected(market: Market, algo: Conditional) -> bool:
@@ -287,7 +293,8 @@ def _protected(market: Market, algo: Conditional) -> bool:
     return abs(market.mark - market.last) * PPM <= market.mark * market.contract.trigger_protect_ppm
 
 
-def _fire(world: World, market: Market, algo: Conditional, now_ms: int) -> None:
+def fire(world: World, market: Market, algo: Conditional, now_ms: int) -> None:
+    """The trigger is reached: its child order, or the reason why there is none."""
     account = world.accounts[algo.account]
     algo.status = "TRIGGERING"
     algo.triggered_ms = now_ms
@@ -316,8 +323,8 @@ def _child(world: World, account: Account, market: Market, algo: Conditional) ->
     if (algo.reduce_only or closes) and room == 0:
         return no.REDUCE_ONLY
     lots = room if algo.close_position else algo.lots
-    if algo.reduce_only or closes:
-        lots = min(lots, room)
+    if (algo.reduce_only or closes) and world.walks is None:
+        lots = min(lots, room)  # the bar model cuts it each time it acts
     limited = algo.type in ("STOP", "TAKE_PROFIT")
     price = algo.price
     if limited and price == 0:
@@ -343,6 +350,10 @@ def _child(world: World, account: Account, market: Market, algo: Conditional) ->
     )
     if account.liquidating:
         return no.IN_LIQUIDATION
+    if limited:
+        far = checks.percent_price(world, market.contract, algo.side, price)
+        if far is not None:
+            return far
     if algo.client_id in account.open_client_ids:
         return no.DUPLICATE_CLIENT_ID
     if not (algo.reduce_only or closes):

@@ -38,12 +38,14 @@ class Depth:
     tick_number: int = 0
     eaten: dict[int, int] = field(default_factory=dict)
     overrides: dict[int, int] | None = None
+    sizes: dict[int, int] = field(default_factory=dict)  # drawn since the market last moved
 
     def move(self, centre: int) -> None:
         """A new market price: the book is laid anew around it."""
         self.centre = centre
         self.tick_number += 1
         self.eaten.clear()
+        self.sizes.clear()
 
     def best(self, taker_side: int) -> int:
         """The best synthetic price that a taker of this side meets."""
@@ -55,9 +57,11 @@ class Depth:
         if self.overrides is not None:
             size = self.overrides.get(price, 0)
         else:
-            usual = max(1, self.level_e8 // max(1, price * self.contract.unit_e8))
-            draw = mixed(self.seed, self.contract.index, price, self.tick_number) & 1023
-            size = max(1, usual * (512 + draw) // 1024)
+            size = self.sizes.get(price, 0)
+            if size == 0:
+                usual = max(1, self.level_e8 // max(1, price * self.contract.unit_e8))
+                draw = mixed(self.seed, self.contract.index, price, self.tick_number) & 1023
+                size = self.sizes[price] = max(1, usual * (512 + draw) // 1024)
         return max(0, size - self.eaten.get(price, 0))
 
     def eat(self, price: int, lots: int) -> None:

@@ -12,7 +12,7 @@ from perpdesk.exchange.core.checks import Draft, Params
 from perpdesk.exchange.core.contracts import Contract
 from perpdesk.exchange.core.depth import mixed
 from perpdesk.exchange.core.numbers import flag, integer, short
-from perpdesk.exchange.core.orders import SIDES, Conditional, Order
+from perpdesk.exchange.core.orders import GTC_LIFE_MS, SIDES, Conditional, Order
 from perpdesk.exchange.core.refusals import Refusal
 from perpdesk.exchange.core.world import World
 
@@ -95,6 +95,7 @@ def accept(
         algo.child = order.id
     account.orders[order.id] = order
     account.open_orders[order.id] = order
+    account.remind(order.good_till_ms or now_ms + GTC_LIFE_MS)
     account.open_client_ids[order.client_id] = order
     account.by_client_id[order.contract, order.client_id] = order
     events.order_update(world, order, "NEW", now_ms)
@@ -105,6 +106,8 @@ def accept(
 
 def _make_room(world: World, account: Account, order: Order, now_ms: int) -> None:
     """Reduce-only orders behind a new one lose what the position no longer has for them."""
+    if world.walks is not None:
+        return
     room = settling.closable(account, order.contract, order.position_side, order.side) - order.lots
     behind = [
         other

@@ -48,11 +48,14 @@ def order_update(
     lots: int = 0,
     price: int = 0,
     fee_e8: int = 0,
+    fee_asset: str = "",
     trade_id: int = 0,
     maker: bool = False,
     realised_e8: int = 0,
 ) -> None:
     """Put an ORDER_TRADE_UPDATE into the outbox."""
+    if not world.is_heard(order.account):
+        return
     account, contract = world.accounts[order.account], world.contracts[order.contract]
     bids, asks = margin.opening_notionals_e8(world, account, order.contract).get(order.position_side, (0, 0))
     body: dict[str, Any] = {
@@ -72,7 +75,7 @@ def order_update(
         "z": contract.qty_text(order.filled),
         "L": contract.price_text(price),
         "n": money(fee_e8) if lots else "0",
-        "N": contract.instrument.quote,
+        "N": fee_asset or contract.instrument.quote,
         "T": now_ms,
         "t": trade_id,
         "b": short(bids, 8),
@@ -104,6 +107,8 @@ def trade_lite(
     world: World, order: Order, price: int, lots: int, trade_id: int, maker: bool, now_ms: int
 ) -> None:
     """The short form of a fill."""
+    if not world.is_heard(order.account):
+        return
     contract = world.contracts[order.contract]
     world.events.append(
         (
@@ -155,9 +160,13 @@ def account_update(
     change_e8: int = 0,
     positions: bool = True,
     balances: bool = True,
+    bnb: bool = False,
+    bnb_change_e8: int = 0,
 ) -> None:
     """Put an ACCOUNT_UPDATE into the outbox; all sides of the changed symbol are shown."""
     account.updated_ms = now_ms
+    if not world.is_heard(account.index):
+        return
     rows = []
     if contract is not None and positions:
         sides = ("BOTH", "LONG", "SHORT") if account.hedge else ("BOTH",)
@@ -168,7 +177,11 @@ def account_update(
         "cw": money(margin.cross_wallet_e8(account)),
         "bc": short(change_e8, 8),
     }
-    body: dict[str, Any] = {"m": reason, "B": [balance] if balances else [], "P": rows}
+    changed = [balance] if balances else []
+    if bnb:
+        held = money(account.bnb_e8)
+        changed.append({"a": "BNB", "wb": held, "cw": held, "bc": short(bnb_change_e8, 8)})
+    body: dict[str, Any] = {"m": reason, "B": changed, "P": rows}
     if contract is not None:
         body["S"] = world.contracts[contract].symbol
     world.events.append((account.index, {"e": "ACCOUNT_UPDATE", "T": now_ms, "E": now_ms, "a": body}))
@@ -183,6 +196,8 @@ def algo_update(
     world: World, algo: Conditional, now_ms: int, status: str | None = None, activated: bool = False
 ) -> None:
     """Put an ALGO_UPDATE into the outbox."""
+    if not world.is_heard(algo.account):
+        return
     contract = world.contracts[algo.contract]
     child = world.accounts[algo.account].orders.get(algo.child)
     body: dict[str, Any] = {

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from perpdesk.exchange.core import events, margin, settling
+from perpdesk.exchange.core import adl, closing, events, margin, settling
 from perpdesk.exchange.core.accounts import Account, Position
 from perpdesk.exchange.core.contracts import PPM
 from perpdesk.exchange.core.orders import ER_LIQUIDATION, Order
-from perpdesk.exchange.core.world import Market, Print, World
+from perpdesk.exchange.core.world import Market, World
 from perpdesk.kernel import ledger
 
 
 def check(world: World, market: Market, now_ms: int) -> None:
-    """Judge everybody who holds the contract, at its mark."""
+    """Judge everybody who holds the contract, at its mark. (With the kernel's fills the path judges.)"""
+    if world.walks is not None:
+        return
     for account in world.accounts:
         if account.liquidating:
             continue
@@ -106,47 +108,37 @@ def _warn(
 def _take_over(
     world: World, account: Account, position: Position, lots: int, backing_e8: int, now_ms: int
 ) -> None:
-    """Close so many lots at mark with the liquidation fee; a loss beyond their backing is the fund's."""
+    """Close so many lots at mark with the liquidation fee. A loss beyond their backing is the fund's; if the
+    fund has not enough, the whole position goes to the other side at its bankruptcy price."""
     market = world.markets[position.contract]
     contract = market.contract
-    side = -1 if position.lots > 0 else 1
-    notional = contract.notional_e8(market.mark, lots)
     loss_before_fee = margin.unrealised_e8(world, position) * lots // abs(position.lots)
-    fee = int(ledger.fee_e8(notional, contract.liquidation_fee_ppm))
+    if -(backing_e8 + loss_before_fee) > world.fund_e8:
+        whole = position.margin_e8 if account.of(contract.index).isolated else backing_e8
+        adl.deleverage(world, account, position, whole, now_ms)
+        return
+    fee = int(ledger.fee_e8(contract.notional_e8(market.mark, lots), contract.liquidation_fee_ppm))
     fee = max(0, min(fee, backing_e8 + loss_before_fee))
-    order = Order(
-        id=world.next_order_id(),
-        account=account.index,
-        contract=position.contract,
-        client_id=f"autoclose-{now_ms}{world.next_seq() % 1000:03d}",
-        side=side,
-        position_side=position.side,
-        type="LIQUIDATION",
-        tif="IOC",
-        price=market.mark,
-        lots=lots,
-        reduce_only=not account.hedge,
-        closes=account.hedge,
-        stp="NONE",
-        price_match="NONE",
-        good_till_ms=0,
-        created_ms=now_ms,
-        updated_ms=now_ms,
-        seq=world.next_seq(),
-        original_type="LIMIT",
-    )
-    account.orders[order.id] = order
-    account.by_client_id[order.contract, order.client_id] = order
-    account.forced.append(order)
-    market.trade_id += 1
-    public = Print(market.trade_id, contract.index, market.mark, lots, side < 0, now_ms)
-    market.prints.append(public)
-    world.prints.append(public)
-    world.house_lots[contract.index] -= side * lots
-    world.house_cash_e8 += side * notional
-    events.order_update(world, order, "NEW", now_ms)
-    realised = settling.book_fill(world, order, market.mark, lots, market.trade_id, False, now_ms, fee)
-    shortfall = -(backing_e8 + realised - fee)
+    take_over(world, account, position, lots, market.mark, fee, backing_e8, now_ms)
+    world.fund_fees_e8 += fee
+
+
+def take_over(
+    world: World,
+    account: Account,
+    position: Position,
+    lots: int,
+    price: int,
+    fee_e8: int,
+    backing_e8: int,
+    now_ms: int,
+) -> Order:
+    """The liquidation order: it trades with the market at this price, the fund bears what is beyond."""
+    contract = world.contracts[position.contract]
+    client_id = f"autoclose-{now_ms}{world.next_seq() % 1000:03d}"
+    order = closing.order(world, account, position, lots, price, client_id, now_ms)
+    realised = closing.against_market(world, account, order, price, fee_e8, now_ms)
+    shortfall = -(backing_e8 + realised - fee_e8)
     if shortfall > 0:
         account.record.cash_e8 += shortfall
         account.record.realised_e8 += shortfall
@@ -157,4 +149,4 @@ def _take_over(
         )
     account.record.liquidations += 1
     settling.tidy(world, account, position.contract, position.side, now_ms)
-    world.forced.append((account.index, {"order": order, "ms": now_ms}))
+    return order

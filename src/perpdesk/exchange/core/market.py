@@ -8,12 +8,11 @@ from perpdesk.exchange.core.accounts import Account
 from perpdesk.exchange.core.conditional import next_level
 from perpdesk.exchange.core.entry import cancel_all
 from perpdesk.exchange.core.numbers import fixed
-from perpdesk.exchange.core.orders import BUY, SELL
+from perpdesk.exchange.core.orders import BUY, GTC_LIFE_MS, SELL
 from perpdesk.exchange.core.world import Market, Print, World
 from perpdesk.kernel import ledger
-from perpdesk.kernel.records import CROSS, ISOLATED
+from perpdesk.kernel.records import CROSS, FAR, ISOLATED
 
-_GTC_LIFE_MS = 365 * 86_400_000
 _UNLIMITED = 1 << 60
 
 
@@ -32,6 +31,7 @@ def tick(
         market.mark = price
         market.index = price
     market.depth.move(price)
+    world.moved.add(contract)
     market.update_id += 1
     market.updated_ms = now_ms
     if market.next_funding_ms == 0:
@@ -113,47 +113,56 @@ def advance(world: World, now_ms: int) -> None:
     world.now_ms = now_ms
     for market in world.markets:
         while 0 < market.next_funding_ms <= now_ms:
-            settle_funding(world, market, market.next_funding_ms)
+            if not world.charges_by_rows:
+                settle_funding(world, market, market.next_funding_ms)
             market.next_funding_ms += market.contract.funding_ms
     for account in world.accounts:
         _timers(world, account, now_ms)
 
 
 def _timers(world: World, account: Account, now_ms: int) -> None:
+    """What is due of an account; then its next time is known again."""
+    if now_ms < account.timer_ms:
+        return
+    account.timer_ms = FAR
     for order in list(account.open_orders.values()):
-        till = order.good_till_ms or order.created_ms + _GTC_LIFE_MS
+        till = order.good_till_ms or order.created_ms + GTC_LIFE_MS
         if till <= now_ms and order.is_open:
             settling.end_order(world, order, "EXPIRED", "EXPIRED", 0, now_ms)
+        else:
+            account.remind(till)
     for algo in list(account.open_algos.values()):
         if algo.good_till_ms and algo.good_till_ms <= now_ms:
             settling.end_algo(world, algo, "EXPIRED", now_ms)
+        elif algo.good_till_ms:
+            account.remind(algo.good_till_ms)
     for contract, (due_ms, _) in list(account.countdowns.items()):
         if due_ms <= now_ms:
             del account.countdowns[contract]
             cancel_all(world, account, world.contracts[contract], now_ms)
+        else:
+            account.remind(due_ms)
 
 
-def settle_funding(world: World, market: Market, now_ms: int) -> None:
-    """Everybody who holds the contract now pays or receives its rate on the mark price."""
+def settle_funding(world: World, market: Market, now_ms: int, at_mark: int = 0) -> None:
+    """Everybody who holds the contract now pays or receives its rate on the mark price (or ``at_mark``)."""
     contract = market.contract
-    market.funding.append(
-        {"rate_e8": market.rate_e8, "ms": now_ms, "mark": market.mark, "symbol": contract.symbol}
-    )
-    if market.rate_e8 == 0 or market.mark <= 0:
+    mark = at_mark or market.mark
+    market.funding.append({"rate_e8": market.rate_e8, "ms": now_ms, "mark": mark, "symbol": contract.symbol})
+    if market.rate_e8 == 0 or mark <= 0:
         return
     for account in world.accounts:
         for position in account.held(contract.index):
             isolated = account.of(contract.index).isolated
             account.record.margin_mode = ISOLATED if isolated else CROSS
             paid = int(
-                ledger.pay_funding(
-                    account.record, position.record, contract.record, market.rate_e8, market.mark
-                )
+                ledger.pay_funding(account.record, position.record, contract.record, market.rate_e8, mark)
             )
             position.updated_ms = now_ms
             if paid == 0:
                 continue
             world.funding_paid_e8 -= paid
+            world.funding_count += 1
             world.income(account, "FUNDING_FEE", paid, contract.symbol, now_ms)
             events.account_update(
                 world, account, "FUNDING_FEE", now_ms, contract.index, change_e8=paid, positions=isolated

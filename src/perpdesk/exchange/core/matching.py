@@ -26,8 +26,8 @@ def take_bound(market: Market, side: int) -> int:
     return market.mark * (PPM + side * ppm) // PPM
 
 
-def fillable(world: World, account: int, market: Market, side: int, limit: int, lots: int) -> bool:
-    """Could so many lots trade at once within the limit, own orders left out?"""
+def fillable(market: Market, side: int, limit: int, lots: int) -> bool:
+    """Could so many lots trade at once within the limit? (Fill-or-kill may meet own orders too.)"""
     found = 0
     for price, here in market.depth.levels(side):
         if (price - limit) * side > 0 or found >= lots:
@@ -36,13 +36,15 @@ def fillable(world: World, account: int, market: Market, side: int, limit: int, 
     for order in market.asks if side == BUY else market.bids:
         if (order.price - limit) * side > 0 or found >= lots:
             break
-        if order.account != account:
-            found += order.left
+        found += order.left
     return found >= lots
 
 
 def execute(world: World, order: Order, now_ms: int) -> None:
     """Match an accepted order; what is left rests or expires by its time in force."""
+    if world.walks is not None:
+        world.walks.enter(order, now_ms)
+        return
     market = world.market_of(order)
     limit = order.price if order.type != "MARKET" else take_bound(market, order.side)
     self_traded = _cross(world, market, order, limit, now_ms)

@@ -16,6 +16,20 @@ def number(text: str) -> Decimal | None:
         return None
 
 
+def scaled(value: Decimal, digits: int) -> int | None:
+    """value × 10^digits as a whole number; None if it has more places."""
+    sign, figures, exponent = value.as_tuple()
+    shift = digits + int(exponent)
+    amount: int = int("".join(map(str, figures)))
+    if shift >= 0:
+        amount *= 10**shift
+    else:
+        amount, rest = divmod(amount, 10**-shift)
+        if rest:
+            return None
+    return -amount if sign else amount
+
+
 def integer(text: str) -> int | None:
     """A plain integer below 2^63, or None."""
     digits = text[1:] if text[:1] == "-" else text

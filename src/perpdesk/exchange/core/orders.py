@@ -8,6 +8,7 @@ from typing import Any
 BUY, SELL = 1, -1
 SIDES = {"BUY": BUY, "SELL": SELL}
 SIDE_NAMES = {BUY: "BUY", SELL: "SELL"}
+GTC_LIFE_MS = 365 * 86_400_000
 OPEN_STATUSES = ("NEW", "PARTIALLY_FILLED")
 
 # Why an order ended (``er`` of ORDER_TRADE_UPDATE).

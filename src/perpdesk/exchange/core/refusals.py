@@ -123,6 +123,14 @@ MULTI_WITH_ISOLATED = Refusal(
     "Unable to adjust to Multi-Assets mode with symbols of USDⓈ-M Futures under isolated-margin mode.",
 )
 MULTI_WITH_ORDERS = Refusal(-4170, "Unable to adjust Multi-Assets Mode with open orders in USDⓈ-M Futures.")
+MULTI_MARGIN = Refusal(
+    -4169, "Unable to adjust Multi-Assets Mode with insufficient margin balance in USDⓈ-M Futures."
+)
+MULTI_NEGATIVE = Refusal(
+    -4172,
+    "Unable to adjust Multi-Assets Mode with a negative wallet balance of margin available asset in "
+    "USDⓈ-M Futures account.",
+)
 MULTI_SAME = Refusal(
     -4171, "Adjusted asset mode is currently set and does not need to be adjusted repeatedly."
 )

@@ -101,7 +101,8 @@ def set_hedge(world: World, account: Account, params: Params, now_ms: int) -> di
 
 
 def set_multi_assets(world: World, account: Account, params: Params, now_ms: int) -> dict[str, Any] | Refusal:
-    """Single-asset or multi-assets mode (the wallet is USDT only: nothing else changes)."""
+    """Single-asset or multi-assets mode. With USDT alone both count the same; a wallet with BNB is refused,
+    because nothing public says at which rate it would be counted as margin."""
     text = params.get("multiAssetsMargin", "")
     value = flag(text) if text else None
     if value is None:
@@ -112,13 +113,17 @@ def set_multi_assets(world: World, account: Account, params: Params, now_ms: int
         return no.MULTI_WITH_ORDERS
     if value and any(account.of(p.contract).isolated for p in account.held()):
         return no.MULTI_WITH_ISOLATED
+    if value and account.cash_e8 < 0:
+        return no.MULTI_NEGATIVE
+    if value and account.bnb_e8:
+        return no.MULTI_MARGIN
     account.multi_assets = value
     events.config_update(world, account, now_ms, {"ai": {"j": value}})
     return dict(DONE)
 
 
 def set_fee_burn(world: World, account: Account, params: Params, now_ms: int) -> dict[str, Any] | Refusal:
-    """Remembered and shown; fees are paid in USDT."""
+    """Pay commissions in BNB, ten percent off, as long as there is enough of it."""
     text = params.get("feeBurn", "")
     value = flag(text) if text else None
     if value is None:

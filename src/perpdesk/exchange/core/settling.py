@@ -10,6 +10,8 @@ from perpdesk.exchange.core.world import World
 from perpdesk.kernel import ledger
 from perpdesk.kernel.records import TAG_NONE
 
+_BNB_SHARE_PPM = 900_000
+
 
 def warm_up(world: World) -> None:
     """Let the kernel's functions be compiled before the first client waits for them; books nothing."""
@@ -35,6 +37,15 @@ def commission_e8(contract: Contract, notional_e8: int, maker: bool) -> int:
     return fee if ppm >= 0 else -fee
 
 
+def commission_in_bnb_e8(world: World, account: Account, fee_e8: int) -> int:
+    """The commission in 1e-8 BNB, ten percent off; 0: it is paid in USDT (no feeBurn, or too little BNB)."""
+    if not account.fee_burn or fee_e8 <= 0:
+        return 0
+    price = world.bnb_price_e8
+    amount = (2 * fee_e8 * _BNB_SHARE_PPM * 100 + price) // (2 * price)
+    return amount if 0 < amount <= account.bnb_e8 else 0
+
+
 def book_fill(
     world: World,
     order: Order,
@@ -50,6 +61,10 @@ def book_fill(
     position = account.position(order.contract, order.position_side)
     notional = contract.notional_e8(price, lots)
     fee = commission_e8(contract, notional, maker) if fee_e8 is None else fee_e8
+    bnb = commission_in_bnb_e8(world, account, fee) if fee_e8 is None else 0
+    if bnb:
+        account.bnb_e8 -= bnb
+        fee = 0
     before = position.lots
     closing = min(lots, abs(before)) if before * order.side < 0 else 0
     position.record.leverage = account.of(order.contract).leverage
@@ -68,11 +83,11 @@ def book_fill(
     order.realised_e8 += realised
     order.status = "FILLED" if order.left == 0 else "PARTIALLY_FILLED"
     order.updated_ms = now_ms
-    _write_history(world, account, order, price, lots, trade_id, maker, fee, realised, now_ms)
+    _write_history(world, account, order, price, lots, trade_id, maker, fee, realised, now_ms, bnb)
     if not order.is_open:
         close_order(world, order)
     events.trade_lite(world, order, price, lots, trade_id, maker, now_ms)
-    events.account_update(world, account, "ORDER", now_ms, order.contract)
+    events.account_update(world, account, "ORDER", now_ms, order.contract, bnb=bool(bnb))
     events.order_update(
         world,
         order,
@@ -80,7 +95,8 @@ def book_fill(
         now_ms,
         lots=lots,
         price=price,
-        fee_e8=fee,
+        fee_e8=bnb or fee,
+        fee_asset="BNB" if bnb else "",
         trade_id=trade_id,
         maker=maker,
         realised_e8=realised,
@@ -99,6 +115,7 @@ def _write_history(
     fee_e8: int,
     realised_e8: int,
     now_ms: int,
+    bnb_e8: int,
 ) -> None:
     account.fills.append(
         {
@@ -110,7 +127,8 @@ def _write_history(
             "price": price,
             "lots": lots,
             "realised_e8": realised_e8,
-            "fee_e8": fee_e8,
+            "fee_e8": bnb_e8 or fee_e8,
+            "fee_asset": "BNB" if bnb_e8 else world.contracts[order.contract].instrument.quote,
             "time": now_ms,
             "buyer": order.side == BUY,
             "maker": maker,
@@ -121,6 +139,8 @@ def _write_history(
         world.income(account, "REALIZED_PNL", realised_e8, symbol, now_ms, str(trade_id))
     if fee_e8:
         world.income(account, "COMMISSION", -fee_e8, symbol, now_ms, str(trade_id))
+    if bnb_e8:
+        world.income(account, "COMMISSION", -bnb_e8, symbol, now_ms, str(trade_id), asset="BNB")
 
 
 def close_order(world: World, order: Order) -> None:
@@ -130,6 +150,8 @@ def close_order(world: World, order: Order) -> None:
     if account.open_client_ids.get(order.client_id) is order:
         del account.open_client_ids[order.client_id]
     world.market_of(order).withdraw(order)
+    if world.walks is not None:
+        world.walks.forget(order)
 
 
 def end_order(world: World, order: Order, status: str, execution: str, reason: int, now_ms: int) -> None:
@@ -165,11 +187,15 @@ def forget_algo(world: World, algo: Conditional) -> None:
     """Off the open lists."""
     world.accounts[algo.account].open_algos.pop(algo.id, None)
     world.open_algos[algo.contract].pop(algo.id, None)
+    if world.walks is not None:
+        world.walks.forget(algo)
 
 
 def tidy(world: World, account: Account, contract: int, position_side: str, now_ms: int) -> None:
     """After a position changed: reduce-only orders beyond it are knocked out; with it, GTE orders end."""
     for side in (1, -1):
+        if world.walks is not None:
+            break  # the bar model cuts an order to the position, or lets it expire, when it acts
         room = closable(account, contract, position_side, side)
         resting = [
             order

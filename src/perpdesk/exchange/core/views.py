@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from perpdesk.exchange.core import margin
+from perpdesk.exchange.core import adl, margin
 from perpdesk.exchange.core.accounts import Account, Position
 from perpdesk.exchange.core.checks import Draft
 from perpdesk.exchange.core.events import break_even_text, entry_text, price_text
@@ -165,7 +165,7 @@ def fill_row(world: World, fill: dict[str, Any]) -> dict[str, Any]:
         "realizedPnl": money(fill["realised_e8"]),
         "marginAsset": contract.instrument.quote,
         "commission": money(fill["fee_e8"]),
-        "commissionAsset": contract.instrument.quote,
+        "commissionAsset": fill["fee_asset"],
         "time": fill["time"],
         "buyer": fill["buyer"],
         "maker": fill["maker"],
@@ -241,7 +241,7 @@ def _risk_row(world: World, account: Account, position: Position, version: int) 
         "maintMargin": money(margin.maintenance_e8(world, position)),
         "positionInitialMargin": money(held),
         "openOrderInitialMargin": money(waiting),
-        "adl": adl_rank(world, account, position),
+        "adl": adl.quantile(world, position),
         "bidNotional": short(bids, 8),
         "askNotional": short(asks, 8),
     }
@@ -254,16 +254,6 @@ def _waiting(world: World, account: Account, position: Position) -> tuple[int, i
     signed = margin.notional_e8(world, position)
     need = max(abs(signed + bids), abs(signed - asks)) - abs(signed)
     return -(-max(0, need) // account.of(position.contract).leverage), bids, asks
-
-
-def adl_rank(world: World, account: Account, position: Position) -> int:
-    """0 to 4: how early it would be deleveraged (by profit over margin)."""
-    if position.lots == 0:
-        return 0
-    profit = margin.unrealised_e8(world, position)
-    if profit <= 0:
-        return 0
-    return min(4, 1 + profit // max(1, margin.initial_e8(world, account, position)))
 
 
 def totals(world: World, account: Account) -> dict[str, int]:
@@ -335,9 +325,30 @@ def account_view(world: World, account: Account, version: int) -> dict[str, Any]
             "multiAssetsMargin": account.multi_assets,
             "tradeGroupId": -1,
         }
-    view["assets"] = [asset]
+    view["assets"] = [asset] + ([_bnb_asset(account, version)] if account.bnb_e8 else [])
     view["positions"] = _account_positions(world, account, version)
     return view
+
+
+def _bnb_asset(account: Account, version: int) -> dict[str, Any]:
+    """BNB: held, free, and behind no position (single-asset mode)."""
+    held, none = money(account.bnb_e8), money(0)
+    row: dict[str, Any] = {
+        "asset": "BNB",
+        "walletBalance": held,
+        "unrealizedProfit": none,
+        "marginBalance": held,
+        "maintMargin": none,
+        "initialMargin": none,
+        "positionInitialMargin": none,
+        "openOrderInitialMargin": none,
+        "crossWalletBalance": held,
+        "crossUnPnl": none,
+        "availableBalance": held,
+        "maxWithdrawAmount": held,
+        "updateTime": account.updated_ms,
+    }
+    return row | ({"marginAvailable": True} if version == 2 else {})
 
 
 def _account_positions(world: World, account: Account, version: int) -> list[dict[str, Any]]:
@@ -379,7 +390,7 @@ def _account_positions(world: World, account: Account, version: int) -> list[dic
 def balance_rows(world: World, account: Account) -> list[dict[str, Any]]:
     """balance v2 and v3."""
     sums = totals(world, account)
-    return [
+    rows = [
         {
             "accountAlias": f"Sim{account.index:05d}",
             "asset": "USDT",
@@ -392,3 +403,8 @@ def balance_rows(world: World, account: Account) -> list[dict[str, Any]]:
             "updateTime": account.updated_ms,
         }
     ]
+    if account.bnb_e8:
+        held = money(account.bnb_e8)
+        same = dict.fromkeys(("balance", "crossWalletBalance", "availableBalance", "maxWithdrawAmount"), held)
+        rows.append(rows[0] | {"asset": "BNB", "crossUnPnl": money(0)} | same)
+    return rows

@@ -6,7 +6,7 @@ from bisect import insort
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perpdesk.domain import units
 from perpdesk.exchange.core.accounts import Account
@@ -14,6 +14,9 @@ from perpdesk.exchange.core.contracts import Contract
 from perpdesk.exchange.core.depth import Depth
 from perpdesk.exchange.core.orders import BUY, Conditional, Order
 from perpdesk.market.universe import Universe
+
+if TYPE_CHECKING:
+    from perpdesk.exchange.core.walks import Walks
 
 _TRADES_KEPT = 2_000
 
@@ -31,6 +34,9 @@ class Rules:
     margin_call_ppm: int = 800_000
     conditional_max: int = 200
     fills: str = "book"
+    slippage_ppm: int = 500
+    insurance_e8: int = 10**17
+    bnb_price_e8: int = 600 * 10**8
 
 
 @dataclass(slots=True)
@@ -116,7 +122,27 @@ class World:
         self.house_cash_e8 = 0
         self.insurance_e8 = 0
         self.funding_paid_e8 = 0
+        self.walks: Walks | None = None
+        self.is_heard: Callable[[int], bool] = lambda _: True  # does anybody listen to an account's events?
+        self.moved: set[int] = set()  # contracts whose last price has changed since the outbox was emptied
+        self.charges_by_rows = False  # funding is charged by a file's rows alone, not by the schedule
+        self.funding_count = 0
+        self.fund_fees_e8 = 0
         self.trigger_refusal: Callable[[Conditional], str | None] | None = None
+
+    @property
+    def fund_e8(self) -> int:
+        """What the insurance fund has: its size and the liquidation fees, less what it has borne."""
+        return self.rules.insurance_e8 + self.fund_fees_e8 - self.insurance_e8
+
+    @property
+    def bnb_price_e8(self) -> int:
+        """USDT of one BNB: the mark of BNBUSDT where it is traded here, else what the rules say."""
+        contract = self.by_symbol.get("BNBUSDT")
+        mark = self.markets[contract.index].mark if contract is not None else 0
+        if contract is None or mark <= 0:
+            return self.rules.bnb_price_e8
+        return int(mark * 10 ** (units.MONEY_DIGITS - contract.price_digits))
 
     def open_account(self, balance_e8: int, now_ms: int) -> Account:
         """A new account with money in it."""
@@ -153,6 +179,7 @@ class World:
         now_ms: int,
         trade_id: str = "",
         info: str = "",
+        asset: str = "USDT",
     ) -> None:
         """Write one row of the account's income history."""
         self._transfer += 1
@@ -161,7 +188,7 @@ class World:
                 "symbol": symbol,
                 "incomeType": kind,
                 "amount_e8": amount_e8,
-                "asset": "USDT",
+                "asset": asset,
                 "info": info or kind,
                 "time": now_ms,
                 "tranId": self._transfer,

@@ -18,7 +18,13 @@ publish     market streams
 wsapi       the WebSocket API
 control     the loopback channel: market, people and faults on command
 garbling    broken answers
+spot_*      the Spot half: the same of everything for pairs, order lists and the Alpha tokens
+actor       a person with the app and the same account
+heartbeat   pings and pongs
+ratios      statistics of /futures/data
 sources     where prices come from: scripted ticks or a tape
+lockstep    a tape with the kernel's fills, stop by stop
+pausing     waiting in machine time
 """
 
 from perpdesk.exchange.server.app import serve

@@ -6,6 +6,8 @@ from typing import Any
 
 from perpdesk.exchange.core import history, margin, settings, views
 from perpdesk.exchange.core import refusals as no
+from perpdesk.exchange.core.adl import CLIENT_ID as ADL_CLIENT_ID
+from perpdesk.exchange.core.adl import quantile
 from perpdesk.exchange.core.contracts import Contract
 from perpdesk.exchange.core.events import rate_text
 from perpdesk.exchange.core.numbers import integer, money, short
@@ -177,7 +179,7 @@ def account_config(call: Call) -> Answer:
     }
 
 
-def adl(call: Call) -> Answer:
+def adl_quantile(call: Call) -> Answer:
     """GET adlQuantile: symbols with a position."""
     contract = call.contract_if_given()
     if isinstance(contract, Refusal):
@@ -190,8 +192,7 @@ def adl(call: Call) -> Answer:
             {
                 "symbol": call.world.contracts[index].symbol,
                 "adlQuantile": {
-                    side: views.adl_rank(call.world, call.account, call.account.position(index, side))
-                    for side in sides
+                    side: quantile(call.world, call.account.position(index, side)) for side in sides
                 },
             }
         )
@@ -281,7 +282,7 @@ def forced_orders(call: Call) -> Answer:
     rows = [
         order
         for order in call.account.forced
-        if kind != "ADL"
+        if (not kind or (order.client_id == ADL_CLIENT_ID) == (kind == "ADL"))
         and (contract is None or order.contract == contract.index)
         and span[0] <= order.created_ms <= span[1]
     ]
@@ -346,7 +347,7 @@ TABLE: Table = {
     ("GET", "/fapi/v1/commissionRate"): Endpoint(commission, "SIGNED", 20),
     ("GET", "/fapi/v1/symbolConfig"): Endpoint(symbol_config, "SIGNED", 5),
     ("GET", "/fapi/v1/accountConfig"): Endpoint(account_config, "SIGNED", 5),
-    ("GET", "/fapi/v1/adlQuantile"): Endpoint(adl, "SIGNED", 5),
+    ("GET", "/fapi/v1/adlQuantile"): Endpoint(adl_quantile, "SIGNED", 5),
     ("GET", "/fapi/v1/income"): Endpoint(income, "SIGNED", 30),
     ("GET", "/fapi/v1/userTrades"): Endpoint(user_trades, "SIGNED", 5),
     ("GET", "/fapi/v1/forceOrders"): Endpoint(forced_orders, "SIGNED", by_symbol(20, 50)),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
@@ -22,17 +23,33 @@ from perpdesk.exchange.core.contracts import contracts_of, universe_of
 from perpdesk.exchange.core.refusals import Refusal
 from perpdesk.exchange.core.world import World
 from perpdesk.exchange.faults import Fault
-from perpdesk.exchange.server import accounting, control, public, trading, wsapi
+from perpdesk.exchange.server import (
+    accounting,
+    control,
+    public,
+    restrictions,
+    spot_account,
+    spot_alpha,
+    spot_public,
+    spot_trading,
+    spot_wsapi,
+    trading,
+    wsapi,
+)
 from perpdesk.exchange.server.call import Answer, Call, Endpoint
 from perpdesk.exchange.server.garbling import emptied, garbled
+from perpdesk.exchange.server.lockstep import LockstepReplay
 from perpdesk.exchange.server.options import ServeOptions
+from perpdesk.exchange.server.pausing import pause
 from perpdesk.exchange.server.running import RunningServer
 from perpdesk.exchange.server.security import public_key, signed_text
 from perpdesk.exchange.server.sources import Replay
+from perpdesk.exchange.server.spot_call import window as spot_window
 from perpdesk.kernel.records import MINUTE_MS
 from perpdesk.market.instruments import bundled
 
-ENDPOINTS = {**public.TABLE, **trading.TABLE, **accounting.TABLE}
+ENDPOINTS = {**public.TABLE, **trading.TABLE, **accounting.TABLE, **restrictions.TABLE}
+ENDPOINTS |= {**spot_public.TABLE, **spot_trading.TABLE, **spot_account.TABLE, **spot_alpha.TABLE}
 _JSON = "application/json"
 _BODY_MAX = 1 << 20
 _FLAT_MINUTES = 1_500  # of history where prices stand by themselves
@@ -47,6 +64,8 @@ encode = msgspec.json.Encoder().encode
 
 def build(options: ServeOptions) -> RunningServer:
     """A server that does not listen yet. Raises InputError for prices and symbols that do not fit."""
+    if options.rules.fills == "kernel" and (options.tape is None or not options.lockstep):
+        raise InputError("kernel needs a tape and --lockstep: the path waits for the client", field="--fills")
     if options.tape is not None:
         universe = options.tape.universe
     else:
@@ -64,6 +83,13 @@ def build(options: ServeOptions) -> RunningServer:
         server.add_account()
     for i, (api_key, pem) in enumerate(options.public_keys):
         server.gate.add(public_key(min(i, options.accounts - 1), api_key, pem))
+    for account, pem in options.key_files:
+        if not 0 <= account < options.accounts:
+            raise InputError(f"there is no account {account}: they are 0 to {options.accounts - 1}",
+                             field="--public-key")  # fmt: skip
+        signer = public_key(account, secrets.token_hex(32), pem)
+        server.gate.add(signer)
+        server.signed_keys.append(signer)
     if options.tape is None:
         for symbol, price in options.prices.items():
             contract = world.by_symbol[symbol]
@@ -72,7 +98,9 @@ def build(options: ServeOptions) -> RunningServer:
             server.publisher.candles[contract.index].see(price_units, 0, True, past_ms)
             market_rules.tick(world, contract.index, price_units, start_ms)
     if options.tape is not None:
-        server.replay = Replay(server, options.start_step)
+        kernel_fills = options.rules.fills == "kernel"
+        server.replay = (LockstepReplay if kernel_fills else Replay)(server, options.start_step)
+    server.spot.open_market(start_ms)
     server.flush()
     return server
 
@@ -107,15 +135,9 @@ async def serve(options: ServeOptions) -> AsyncIterator[RunningServer]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for connection in tuple(server.hub.connections):
+        for connection in (*server.hub.connections, *server.spot.hub.connections):
             connection.close(1001)
         await runner.cleanup()
-
-
-async def pause(ms: int) -> None:
-    """Wait in machine time."""
-    with suppress(TimeoutError):
-        await asyncio.wait_for(asyncio.Event().wait(), ms / 1000)
 
 
 async def _mark(request: web.Request, response: web.StreamResponse) -> None:
@@ -144,6 +166,10 @@ async def answer(server: RunningServer, request: web.Request) -> web.StreamRespo
     """REST, WebSocket or control, by path."""
     path = request.path
     if request.headers.get("Upgrade", "").lower() == "websocket":
+        if path.startswith("/ws-api/"):
+            return await spot_wsapi.serve(server, request)
+        if any(key in request.path_qs for key in server.spot.listen_keys.owners):
+            return await server.spot.hub.serve(request)
         if path.startswith("/ws-fapi/"):
             return await wsapi.serve(server, request)
         return await server.hub.serve(request)
@@ -228,7 +254,8 @@ def carry_out(server: RunningServer, asked: Asked) -> Answer:
 
 def _judge(server: RunningServer, asked: Asked, params: dict[str, str], now_ms: int) -> Answer:
     endpoint, request = asked.endpoint, asked.request
-    charged = server.limits.charge(
+    limits = server.limits_of(endpoint)
+    charged = limits.charge(
         request.remote or "", endpoint.pool, endpoint.weight_of(params), server.session_ms()
     )
     refusal, wait_s = charged
@@ -245,12 +272,17 @@ def _judge(server: RunningServer, asked: Asked, params: dict[str, str], now_ms: 
         call.account_or_none = server.world.accounts[keys.account]
         call.api_key = keys.api_key
         if endpoint.security == "SIGNED":
-            wrong = server.gate.signature(keys, params, signed_text(asked.query, asked.body))
-            wrong = wrong or server.gate.window(params, server.shown_ms())
+            spot, shown_ms = endpoint.side == "spot", server.shown_ms()
+            text = signed_text(asked.query, asked.body)
+            wrong = server.gate.signature(keys, params, text, raw_only=spot)
+            if wrong is None and spot:
+                wrong = spot_window(server.gate, params, shown_ms)
+            elif wrong is None:
+                wrong = server.gate.window(params, shown_ms)
             if wrong is not None:
                 return wrong
     if endpoint.orders is not None and asked.account is not None:
-        crowded = server.limits.count_orders(asked.account, *endpoint.orders, server.session_ms())
+        crowded = limits.count_orders(asked.account, *endpoint.orders, server.session_ms())
         if crowded is not None:
             return crowded
     return endpoint.answer(call)
@@ -262,11 +294,13 @@ def _respond(server: RunningServer, asked: Asked, found: Answer) -> web.Response
         status, found = found.http, found.body()
     now_ms = server.session_ms()
     headers = asked.headers
-    headers["X-MBX-USED-WEIGHT-1M"] = str(server.limits.used(asked.request.remote or "", now_ms))
+    limits = server.limits_of(asked.endpoint)
+    headers["X-MBX-USED-WEIGHT-1M"] = str(limits.used(asked.request.remote or "", now_ms))
     if asked.endpoint.orders is not None and asked.account is not None:
-        ten, minute = server.limits.orders_used(asked.account, now_ms)
+        ten, long = limits.orders_used(asked.account, now_ms)
         headers["X-MBX-ORDER-COUNT-10S"] = str(ten)
-        headers["X-MBX-ORDER-COUNT-1M"] = str(minute)
+        longer = "1D" if asked.endpoint.side == "spot" else "1M"
+        headers[f"X-MBX-ORDER-COUNT-{longer}"] = str(long)
     body = encode(found)
     if status == 200 and asked.request.method == "GET" and server.options.control:
         key = f"GET {asked.request.path}?" + _WITHOUT_TIME.sub("", asked.query)

@@ -51,13 +51,15 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """security: NONE, KEY or SIGNED. orders: (10 s count, 1 min count). pool: weight, data or funding."""
+    """security: NONE, KEY or SIGNED. orders: (10 s count, 1 min count), of Spot (10 s, day). pool: weight,
+    data or funding. side: futures or spot, each with its own limits."""
 
     answer: Callable[[Call], Answer]
     security: str = "NONE"
     weight: Weight = 1
     orders: tuple[int, int] | None = None
     pool: str = "weight"
+    side: str = "futures"
 
     def weight_of(self, params: dict[str, str]) -> int:
         """Weight of this request."""

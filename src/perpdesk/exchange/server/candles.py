@@ -6,7 +6,9 @@ contract's integers.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -56,6 +58,10 @@ def end_of(interval: str, start_ms: int) -> int:
     if interval == "1M":
         return start_of("1M", start_ms + 32 * _DAY)
     return start_ms + INTERVALS[interval]
+
+
+def _opened(row: list[int]) -> int:
+    return row[0]
 
 
 class Candles:
@@ -146,7 +152,8 @@ class Candles:
                     more = None if self._details is None else self._details.at(self.contract, open_ms)
                     rest = (close * lots * unit, 0, 0, 0) if more is None else more
                     found.append((open_ms, opening, top, bottom, close, lots, *rest))
-        found += [tuple(row) for row in self.grown if first_ms <= row[0] < stop_ms]
+        begin = bisect_left(self.grown, first_ms, key=_opened)  # in order of their opening
+        found += [tuple(row) for row in islice(self.grown, begin, None) if row[0] < stop_ms]
         return found
 
     def newest(self, interval: str, now_ms: int) -> Row | None:

@@ -13,12 +13,14 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from perpdesk.domain import units
 from perpdesk.domain.errors import InputError, PerpdeskError
-from perpdesk.exchange.core import conditional, entry, views
-from perpdesk.exchange.core.refusals import Refusal
+from perpdesk.exchange.core import delisting, views
+from perpdesk.exchange.core.walks import Walks
 from perpdesk.exchange.faults import Fault
+from perpdesk.exchange.server import actor, restrictions, spot_control
+from perpdesk.exchange.server.lockstep import LockstepReplay
 from perpdesk.exchange.server.running import RunningServer
-from perpdesk.exchange.server.trading import text_of
 
 Arguments = dict[str, Any]
 encode = msgspec.json.Encoder().encode
@@ -50,7 +52,7 @@ def _skip_time(server: RunningServer, a: Arguments) -> Any:
 
 
 def _deposit(server: RunningServer, a: Arguments) -> Any:
-    server.deposit(_account(a), str(a["amount"]))
+    server.deposit(_account(a), str(a["amount"]), a.get("asset", "USDT"))
 
 
 def _new_account(server: RunningServer, a: Arguments) -> Any:
@@ -72,36 +74,6 @@ def _ledger(server: RunningServer, a: Arguments) -> Any:
     return ledger
 
 
-def _act(server: RunningServer, a: Arguments) -> Any:
-    """A person in the app: an order, a cancellation, or closing everything."""
-    world, account, now_ms = server.world, server.world.accounts[_account(a)], server.now_ms()
-    action = a["action"]
-    done: list[Any] = []
-    if action == "order":
-        params = {name: text_of(value) for name, value in a["params"].items()}
-        answer = entry.place(world, account, params, now_ms)
-        done.append(answer.body() if isinstance(answer, Refusal) else answer)
-    elif action == "cancel_all":
-        for contract in world.contracts:
-            entry.cancel_all(world, account, contract, now_ms)
-            conditional.cancel_all(world, account, contract, now_ms)
-    elif action == "close":
-        for position in account.held():
-            params = {
-                "symbol": world.contracts[position.contract].symbol,
-                "side": "SELL" if position.lots > 0 else "BUY",
-                "type": "MARKET",
-                "quantity": world.contracts[position.contract].qty_text(abs(position.lots)),
-            }
-            params |= {"positionSide": position.side} if account.hedge else {"reduceOnly": "true"}
-            answer = entry.place(world, account, params, now_ms)
-            done.append(answer.body() if isinstance(answer, Refusal) else answer)
-    else:
-        raise InputError("must be order, cancel_all or close", field="action")
-    server.flush()
-    return {"done": done}
-
-
 def _contract(server: RunningServer, a: Arguments) -> Any:
     """Change a contract while it is traded: status, filters (in the contract's own words)."""
     contract = server.contract(a["symbol"])
@@ -121,7 +93,47 @@ def _contract(server: RunningServer, a: Arguments) -> Any:
         if name not in allowed:
             raise InputError(f"must be one of {', '.join(sorted(allowed))}", field=name)
         setattr(contract, name, value)
+    server.publisher.contract_changed(contract)
     return None
+
+
+def _status(server: RunningServer, a: Arguments) -> Any:
+    """Halt a symbol (any status but TRADING), or let it go on."""
+    contract = server.contract(a["symbol"])
+    if a["status"] not in delisting.STATUSES:
+        raise InputError(f"must be one of {', '.join(delisting.STATUSES)}", field="status")
+    contract.status = a["status"]
+    server.publisher.contract_changed(contract)
+
+
+def _settle(server: RunningServer, a: Arguments) -> Any:
+    """Delist a symbol: orders expire, positions are closed at the price (absent: the mark)."""
+    contract = server.contract(a["symbol"])
+    given = a.get("price")
+    mark = server.world.markets[contract.index].mark
+    price = mark if given is None else units.price_to_units(str(given), contract.price_digits)
+    if price <= 0:
+        raise InputError("must be above 0", field="price")
+    count = delisting.settle(server.world, contract, price, server.now_ms())
+    server.publisher.contract_changed(contract)
+    server.flush()
+    return {"positions": count}
+
+
+def _brackets(server: RunningServer, a: Arguments) -> Any:
+    """Another ladder: [{"cap": USDT, "leverage": n, "rate": "0.004"}, …] ascending."""
+    contract = server.contract(a["symbol"])
+    rows = [
+        (
+            units.money_e8(str(row["cap"])),
+            int(row["leverage"]),
+            units.ppm_of(units.decimal_of(str(row["rate"]))),
+        )
+        for row in a["brackets"]
+    ]
+    delisting.set_brackets(server.world, contract, rows, server.now_ms())
+    server.publisher.contract_changed(contract, brackets=True)
+    server.flush()
 
 
 def _fault(server: RunningServer, a: Arguments) -> Any:
@@ -146,21 +158,72 @@ def _revoke(server: RunningServer, a: Arguments) -> Any:
     server.gate.keys.pop(a["api_key"], None)
 
 
+def _key_rights(server: RunningServer, a: Arguments) -> Any:
+    """A person ticks boxes in the settings of a key."""
+    restrictions.set_rights(server, a["api_key"], a["set"])
+
+
 def _clock(server: RunningServer, a: Arguments) -> Any:
     server.step_clock(int(a["ms"]))
 
 
 def _step(server: RunningServer, a: Arguments) -> Any:
-    """Lockstep: the next minute (or ``count`` of them) of the tape."""
+    """Lockstep: the next minute (or ``count`` of them) of the tape; with the kernel's fills the next stop."""
     if server.replay is None:
         raise InputError("there is no tape to step", field="do")
+    if isinstance(server.replay, LockstepReplay) and "count" not in a:
+        return _stop(server, server.replay, bool(a.get("every_point", False)))
     played = 0
     while played < int(a.get("count", 1)) and server.replay.play_step():
         played += 1
     return {"played": played, "now_ms": server.now_ms(), "over": server.replay.is_over}
 
 
+def _stop(server: RunningServer, replay: LockstepReplay, every_point: bool) -> Any:
+    replay.every_point = every_point
+    stop = replay.next_stop()
+    told = {
+        "events": {str(account): count for account, count in server.events_sent.items()},
+        "over": replay.is_over,
+    }
+    if stop is None:
+        return told | {"at": "end", "more": False, "now_ms": server.now_ms(), "acted": []}
+    return told | {
+        "at": stop.at,
+        "more": stop.at != "over",
+        "symbol": stop.symbol,
+        "price": server.contract(stop.symbol).price_text(stop.price) if stop.symbol else "",
+        "ms": stop.ms,
+        "now_ms": server.now_ms(),
+        "acted": list(stop.acted),
+    }
+
+
+def _walks(server: RunningServer) -> Walks:
+    if server.world.walks is None:
+        raise InputError("needs --fills kernel", field="do")
+    return server.world.walks
+
+
+def _watch(server: RunningServer, a: Arguments) -> Any:
+    """Prices at which the path of a symbol stands still: fire_lo, fire_hi, peak_lo, peak_hi."""
+    contract = server.contract(a["symbol"])
+    levels = {
+        name: units.price_to_units(str(a[name]), contract.price_digits)
+        for name in ("fire_lo", "fire_hi", "peak_lo", "peak_hi")
+        if a.get(name) is not None
+    }
+    _walks(server).watch(server.world.accounts[_account(a)].index, contract.index, levels)
+
+
+def _rank(server: RunningServer, a: Arguments) -> Any:
+    """Which orders act first at one price: {client id: rank}."""
+    ranks = {str(client_id): int(rank) for client_id, rank in a["ranks"].items()}
+    _walks(server).rank(server.world.accounts[_account(a)].index, ranks)
+
+
 ACTIONS: dict[str, Callable[[RunningServer, Arguments], Any]] = {
+    **spot_control.ACTIONS,
     "tick": _tick,
     "mark": _mark,
     "funding": _funding,
@@ -169,15 +232,21 @@ ACTIONS: dict[str, Callable[[RunningServer, Arguments], Any]] = {
     "deposit": _deposit,
     "account": _new_account,
     "ledger": _ledger,
-    "actor": _act,
+    "actor": actor.act,
     "contract": _contract,
+    "status": _status,
+    "settle": _settle,
+    "brackets": _brackets,
     "fault": _fault,
     "clear_faults": _faults_clear,
     "fired": _fired,
     "expire_listen_key": _expire_key,
     "revoke_key": _revoke,
+    "key_rights": _key_rights,
     "clock": _clock,
     "step": _step,
+    "watch": _watch,
+    "rank": _rank,
 }
 
 

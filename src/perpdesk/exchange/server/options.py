@@ -27,6 +27,9 @@ class ServeOptions:
     exchange's time is the clock's. With ``lockstep`` the tape moves only by the control channel's ``step``.
     start_step: minutes of the tape that are history already. volume_share_ppm: how much of a bar's volume
     resting orders may take (0: all they want). balance: USDT of every account.
+    spot_balances: its Spot wallet. alpha_walk_ppm: by how much the Alpha tokens' prices may wander each second (0: they stand).
+    public_keys: (API key, PEM) of RSA or Ed25519 keys, for the accounts in their order. key_files: (account,
+    PEM); the server makes the API key.
     """
 
     clock: Clock
@@ -53,9 +56,14 @@ class ServeOptions:
     event_order: Literal["live", "shuffled"] = "live"
     listen_key_ms: int = 3_600_000
     pulse_ms: int = 100
+    ping_ms: int = 180_000
+    pong_ms: int = 600_000
     control: bool = False
     faults: Plan | None = None
     candle_details: Mapping[str, CandleDetails] = field(default_factory=dict)
     open_interest: Mapping[str, OpenInterest] = field(default_factory=dict)
     funding: Records | None = None
     public_keys: Sequence[tuple[str, bytes]] = ()
+    spot_balances: Mapping[str, str] = field(default_factory=lambda: {"USDT": "10000"})
+    alpha_walk_ppm: int = 0
+    key_files: Sequence[tuple[int, bytes]] = ()

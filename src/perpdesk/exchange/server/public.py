@@ -12,7 +12,7 @@ from perpdesk.exchange.core.numbers import fixed, integer, money, short
 from perpdesk.exchange.core.orders import BUY, SELL
 from perpdesk.exchange.core.refusals import Refusal
 from perpdesk.exchange.core.world import Market
-from perpdesk.exchange.server import candles
+from perpdesk.exchange.server import candles, ratios
 from perpdesk.exchange.server.books import book_levels
 from perpdesk.exchange.server.call import Answer, Call, Endpoint, Table, by_symbol
 from perpdesk.exchange.server.catalogue import exchange_info
@@ -346,61 +346,6 @@ def open_interest(call: Call) -> Answer:
     return {"symbol": contract.symbol, "openInterest": contract.qty_text(held), "time": call.now_ms}
 
 
-_PERIODS = ("5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d")
-
-
-def _no_rows(*mandatory: str) -> Callable[[Call], Answer]:
-    """A statistics endpoint without recorded rows: checked like the real one, and empty."""
-
-    def answer(call: Call) -> Answer:
-        for name in mandatory:
-            if not call.params.get(name):
-                return no.mandatory(name)
-        for name in ("symbol", "pair"):
-            if name in mandatory and call.params[name].upper() not in call.world.by_symbol:
-                return no.BAD_SYMBOL
-        if "period" in mandatory and call.params["period"] not in _PERIODS:
-            return no.invalid_value("period")
-        limit = history.limit_of(call.params, 30, 500)
-        if isinstance(limit, Refusal):
-            return limit
-        start = integer(call.params.get("startTime", ""))
-        if start is not None and start < call.now_ms - 31 * history.DAY_MS:
-            return no.invalid_value("startTime")
-        return []
-
-    return answer
-
-
-def interest_history(call: Call) -> Answer:
-    """GET openInterestHist: recorded rows on the period's grid, newest 30 days, gaps omitted."""
-    empty = _NO_INTEREST(call)
-    recorded = call.server.options.open_interest.get(call.params.get("symbol", "").upper())
-    if isinstance(empty, Refusal) or recorded is None:
-        return empty
-    limit = history.limit_of(call.params, 30, 500)
-    if isinstance(limit, Refusal):
-        return limit
-    start, end = (integer(call.params.get(name, "")) for name in ("startTime", "endTime"))
-    oldest = call.now_ms - 30 * history.DAY_MS
-    first_ms = oldest if start is None else max(start, oldest)
-    last_ms = call.now_ms if end is None else min(end, call.now_ms)
-    rows = recorded.on_grid(candles.INTERVALS[call.params["period"]], first_ms, last_ms)
-    return [
-        {
-            "symbol": call.params["symbol"].upper(),
-            "sumOpenInterest": quantity,
-            "sumOpenInterestValue": value,
-            "CMCCirculatingSupply": "0",
-            "timestamp": ms,
-        }
-        for ms, quantity, value in (rows[:limit] if start is not None else rows[-limit:])
-    ]
-
-
-_NO_INTEREST = _no_rows("symbol", "period")
-
-
 def empty_list(call: Call) -> Answer:
     """Nothing to tell, in the right shape."""
     return []
@@ -415,11 +360,11 @@ def adl_risk(call: Call) -> Answer:
 
 
 def insurance(call: Call) -> Answer:
-    """GET insuranceBalance: what the fund has paid, as a negative figure."""
-    paid = short(-call.world.insurance_e8, 8)
+    """GET insuranceBalance: what the fund has."""
+    balance = short(call.world.fund_e8, 8)
     return {
         "symbols": [contract.symbol for contract in call.world.contracts],
-        "assets": [{"asset": "USDT", "marginBalance": paid, "updateTime": call.now_ms}],
+        "assets": [{"asset": "USDT", "marginBalance": balance, "updateTime": call.now_ms}],
     }
 
 
@@ -458,31 +403,8 @@ TABLE: Table = {
     ("GET", "/fapi/v1/insuranceBalance"): Endpoint(insurance),
     ("GET", "/fapi/v1/indexInfo"): Endpoint(empty_list),
     ("GET", "/fapi/v1/assetIndex"): Endpoint(empty_list, weight=by_symbol(1, 10)),
-    ("GET", "/futures/data/delivery-price"): Endpoint(_no_rows("pair"), weight=0, pool="data"),
-    ("GET", "/futures/data/basis"): Endpoint(
-        _no_rows("pair", "contractType", "period"), weight=0, pool="data"
-    ),
+    **ratios.TABLE,
 }
-for _name in (
-    "topLongShortAccountRatio",
-    "topLongShortPositionRatio",
-    "globalLongShortAccountRatio",
-    "takerlongshortRatio",
-):
-    TABLE["GET", f"/futures/data/{_name}"] = Endpoint(_no_rows("symbol", "period"), weight=0, pool="data")
-
-TABLE["GET", "/futures/data/openInterestHist"] = Endpoint(interest_history, weight=0, pool="data")
-
-
-def spot_info(call: Call) -> Answer:
-    """GET /api/v3/exchangeInfo: clients look at it when they start; there is no spot market."""
-    return {
-        "timezone": "UTC",
-        "serverTime": call.now_ms,
-        "rateLimits": [],
-        "exchangeFilters": [],
-        "symbols": [],
-    }
 
 
 def wallet_status(call: Call) -> Answer:
@@ -490,8 +412,5 @@ def wallet_status(call: Call) -> Answer:
     return {"status": 0, "msg": "normal"}
 
 
-TABLE["GET", "/api/v3/ping"] = Endpoint(ping)
-TABLE["GET", "/api/v3/time"] = Endpoint(time)
-TABLE["GET", "/api/v3/exchangeInfo"] = Endpoint(spot_info)
 TABLE["GET", "/sapi/v1/system/status"] = Endpoint(wallet_status)
 TABLE["GET", "/sapi/v1/capital/config/getall"] = Endpoint(empty_list, "SIGNED")

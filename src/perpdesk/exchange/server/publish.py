@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from perpdesk.exchange.core.contracts import Contract
 from perpdesk.exchange.core.market import funding_rate_text
 from perpdesk.exchange.core.numbers import fixed, money, short
 from perpdesk.exchange.core.orders import BUY, SELL, SIDE_NAMES
@@ -46,12 +47,14 @@ class Publisher:
         forced, world.forced = world.forced, []
         for _, one in forced:
             self._forced(one["order"], one["ms"])
-        for market in world.markets:
-            index = market.contract.index
+        moved, world.moved = world.moved, set()
+        for index in sorted(moved):
+            market = world.markets[index]
             if market.last and market.last != self._seen_last[index]:
                 self._seen_last[index] = market.last
                 self.candles[index].see(market.last, 0, True, max(market.updated_ms, world.now_ms))
-            if self._server.hub.listeners:
+        if self._server.hub.listeners:
+            for market in world.markets:
                 self._quote(market)
 
     def pulse(self, wall_ms: int) -> None:
@@ -157,6 +160,22 @@ class Publisher:
         }
         self._server.hub.publish(f"{contract.symbol.lower()}@forceOrder", event)
         self._server.hub.publish("!forceOrder@arr", event)
+
+    def contract_changed(self, contract: Contract, *, brackets: bool = False) -> None:
+        """Tell !contractInfo that a contract is another one now."""
+        event: dict[str, Any] = {
+            "e": "contractInfo",
+            "E": self._server.now_ms(),
+            "s": contract.symbol,
+            "ps": contract.symbol,
+            "ct": contract.instrument.contract_type,
+            "dt": 4_133_404_800_000,
+            "ot": contract.onboard_ms,
+            "cs": contract.status,
+        }
+        if brackets:
+            event["bks"] = _ladder(contract)
+        self._server.hub.publish("!contractInfo", event | {"st": 1})
 
     def _quote(self, market: Market) -> None:
         name = market.contract.symbol.lower()
@@ -366,6 +385,26 @@ class Publisher:
                 "st": 1,
             },
         )
+
+
+def _ladder(contract: Contract) -> list[dict[str, Any]]:
+    """The brackets as !contractInfo shows them: ``mi`` is where the next bracket's leverage ends."""
+    rows, floor = [], 0
+    for i, (cap, most, mmr, cum) in enumerate(contract.brackets):
+        below = contract.brackets[i + 1][1] + 1 if i + 1 < len(contract.brackets) else 1
+        rows.append(
+            {
+                "bs": i + 1,
+                "bnf": floor // 10**8,
+                "bnc": cap // 10**8,
+                "mmr": mmr / 1_000_000,
+                "cf": cum / 10**8,
+                "mi": min(most, below),
+                "ma": most,
+            }
+        )
+        floor = cap
+    return rows
 
 
 def changes(old: Levels, new: Levels) -> Levels:

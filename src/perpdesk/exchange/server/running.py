@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,10 @@ from perpdesk.domain import units
 from perpdesk.domain.errors import InputError
 from perpdesk.exchange.core import events as user_events
 from perpdesk.exchange.core import market as market_rules
+from perpdesk.exchange.core import views
+from perpdesk.exchange.core.accounts import Keys
 from perpdesk.exchange.core.contracts import Contract
+from perpdesk.exchange.core.numbers import money
 from perpdesk.exchange.core.world import World
 from perpdesk.exchange.faults import Plan
 from perpdesk.exchange.server.limits import Limits
@@ -19,8 +23,10 @@ from perpdesk.exchange.server.options import ServeOptions
 from perpdesk.exchange.server.publish import Publisher
 from perpdesk.exchange.server.security import Gate, make_key
 from perpdesk.exchange.server.sockets import Hub
+from perpdesk.exchange.server.spot_side import SpotSide
 
 if TYPE_CHECKING:
+    from perpdesk.exchange.server.call import Endpoint
     from perpdesk.exchange.server.sources import Replay
 
 
@@ -42,19 +48,24 @@ class RunningServer:
         self.rest_url = ""
         self.ws_url = ""
         self.accounts: list[AccountKeys] = []
+        self.signed_keys: list[Keys] = []
         self.gate = Gate(options.signature_mode == "strict", options.recv_window_mode == "check")
         self.limits = Limits(options.weight_limit, options.order_limit_10s, options.order_limit_1m)
         self.listen_keys = ListenKeys(options.listen_key_ms)
         self.faults = options.faults if options.faults is not None else Plan(options.rules.seed)
         self.hub = Hub(self)
+        world.is_heard = self.hub.is_heard
         self.publisher = Publisher(self)
         self.unknown_paths: list[str] = []
+        self.key_rights: dict[str, dict[str, Any]] = {}  # what was changed of each key's rights
         self.replay: Replay | None = None
         self.follows_tape = options.tape is not None
         self._shuffle = random.Random(options.rules.seed)
         self._offset_ms = 0
         self._clock_error_ms = 0
         self.last_answers: dict[str, bytes] = {}
+        self.events_sent: Counter[int] = Counter()
+        self.spot = SpotSide(self)
 
     # -- time --------------------------------------------------------------------------------
 
@@ -103,6 +114,7 @@ class RunningServer:
         for key, _ in self.listen_keys.expired(session_ms):
             self._say_expired(key)
         self.hub.end_old(session_ms)
+        self.spot.pass_time(session_ms)
         self.flush()
 
     # -- the market --------------------------------------------------------------------------
@@ -117,6 +129,7 @@ class RunningServer:
     def tick(self, symbol: str, price: str, *, qty: str | None = None, walk: bool = False) -> None:
         """The market trades at this price. qty: the most that resting orders may take from it.
         walk: move there continuously, so that everything on the way acts at its own price."""
+        self._refuse_on_path("tick")
         contract = self.contract(symbol)
         units_ = units.price_to_units(price, contract.price_digits)
         move = market_rules.walk if walk else market_rules.tick
@@ -126,10 +139,15 @@ class RunningServer:
 
     def set_mark(self, symbol: str, price: str) -> None:
         """Part the mark price from the last one (``0``: together again)."""
+        self._refuse_on_path("mark")
         contract = self.contract(symbol)
         units_ = units.price_to_units(price, contract.price_digits)
         market_rules.set_mark(self.world, contract.index, units_, self.now_ms())
         self.flush()
+
+    def _refuse_on_path(self, action: str) -> None:
+        if self.world.walks is not None:
+            raise InputError(f"{action} cannot be combined with --fills kernel: the tape moves", field="do")
 
     def set_funding(self, symbol: str, rate: str, hours: int | None = None) -> None:
         """The rate of the next settlement, and the symbol's interval (8, 4 or 1 hours)."""
@@ -154,15 +172,27 @@ class RunningServer:
             }
         )
 
-    def deposit(self, account: int, amount: str) -> None:
-        """Money in (negative: out)."""
+    def deposit(self, account: int, amount: str, asset: str = "USDT") -> None:
+        """Money in (negative: out), in USDT or BNB. Raises InputError for more than can be taken out."""
         one = self.world.accounts[account]
         amount_e8 = units.money_e8(amount)
-        one.deposit(amount_e8)
-        self.world.income(one, "TRANSFER", amount_e8, "", self.now_ms())
-        user_events.account_update(
-            self.world, one, "DEPOSIT" if amount_e8 > 0 else "WITHDRAW", self.now_ms(), change_e8=amount_e8
-        )
+        free = one.bnb_e8 if asset == "BNB" else views.totals(self.world, one)["withdrawable"]
+        if -amount_e8 > free:
+            raise InputError(f"only {money(free)} {asset} can be taken out", field="amount")
+        if asset == "BNB" and one.multi_assets:
+            raise InputError("BNB is no margin here: leave multi-assets mode first", field="asset")
+        if asset not in ("USDT", "BNB"):
+            raise InputError("must be USDT or BNB", field="asset")
+        self.world.income(one, "TRANSFER", amount_e8, "", self.now_ms(), asset=asset)
+        reason = "DEPOSIT" if amount_e8 > 0 else "WITHDRAW"
+        if asset == "BNB":
+            one.bnb_e8 += amount_e8
+            user_events.account_update(
+                self.world, one, reason, self.now_ms(), balances=False, bnb=True, bnb_change_e8=amount_e8
+            )
+        else:
+            one.deposit(amount_e8)
+            user_events.account_update(self.world, one, reason, self.now_ms(), change_e8=amount_e8)
         self.flush()
 
     def add_account(self, balance: str | None = None) -> AccountKeys:
@@ -183,8 +213,14 @@ class RunningServer:
         if self.options.event_order == "shuffled":
             self._shuffle.shuffle(events)
         for account, event in events:
-            self.hub.publish_user(account, event)
+            if self.hub.publish_user(account, event):
+                self.events_sent[account] += 1
         self.publisher.flush()
+        self.spot.flush()
+
+    def limits_of(self, endpoint: Endpoint) -> Limits:
+        """The pools that an endpoint draws on."""
+        return self.spot.limits if endpoint.side == "spot" else self.limits
 
     def ledger(self, account: int) -> dict[str, Any]:
         """The server's own figures in 1e-8 USDT, for comparisons."""
@@ -195,5 +231,6 @@ class RunningServer:
             "realised_e8": one.total_e8("realised"),
             "fees_e8": one.total_e8("fees"),
             "funding_e8": one.total_e8("funding"),
+            "bnb_e8": one.bnb_e8,
             "positions": {(self.world.contracts[p.contract].symbol, p.side): p.lots for p in one.held()},
         }

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from urllib.parse import unquote, unquote_plus
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 
@@ -39,12 +39,15 @@ def make_key(account: int) -> Keys:
 
 def public_key(account: int, api_key: str, pem: bytes) -> Keys:
     """A key that signs with RSA or Ed25519. Raises InputError for any other."""
-    loaded = serialization.load_pem_public_key(pem)
+    try:
+        loaded = serialization.load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm):
+        loaded = None
     if isinstance(loaded, rsa.RSAPublicKey):
         return Keys(account, api_key, "RSA", "", loaded)
     if isinstance(loaded, ed25519.Ed25519PublicKey):
         return Keys(account, api_key, "ED25519", "", loaded)
-    raise InputError("must be an RSA or Ed25519 public key in PEM", field="public_key")
+    raise InputError("must be an RSA or Ed25519 public key in PEM", field="--public-key")
 
 
 def signed_text(query: str, body: str) -> str:
@@ -71,13 +74,15 @@ class Gate:
             return NO_KEY
         return self.keys.get(api_key) or REJECTED_KEY
 
-    def signature(self, keys: Keys, params: Mapping[str, str], text: str) -> Refusal | None:
-        """Does the signature belong to this text?"""
+    def signature(
+        self, keys: Keys, params: Mapping[str, str], text: str, *, raw_only: bool = False
+    ) -> Refusal | None:
+        """Does the signature belong to this text? raw_only: to exactly what was sent, whatever the mode."""
         for name in ("timestamp", "signature"):
             if not params.get(name):
                 return no.mandatory(name)
         given = params["signature"]
-        for name, variant in self._variants(text):
+        for name, variant in [("raw", text)] if raw_only else self._variants(text):
             if verifies(keys, variant, given):
                 self.variants[name] += 1
                 return None

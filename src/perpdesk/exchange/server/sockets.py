@@ -5,23 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl
 
 import msgspec
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
+from perpdesk.exchange.server.heartbeat import beating, socket_for
 from perpdesk.exchange.server.limits import Bucket
 
 if TYPE_CHECKING:
-    from perpdesk.exchange.server.running import RunningServer
+    from perpdesk.exchange.faults import Plan
+    from perpdesk.exchange.server.listen import ListenKeys
+    from perpdesk.exchange.server.options import ServeOptions
 
 _METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 _STREAMS_MAX, _INCOMING_MAX, _QUEUE_MAX = 1_024, 10, 50_000
 _PUBLIC = ("bookTicker", "depth", "rpiDepth", "trade")
 _DAY_MS = 86_400_000
 _CLOSE_POLICY, _CLOSE_GOING_AWAY = 1008, 1001
-PING_S = 180.0
 encode = msgspec.json.Encoder().encode
 
 
@@ -81,10 +83,22 @@ class Connection:
             self.queue.put_nowait(None)
 
 
+class Host(Protocol):
+    """Whose events these are: the futures or the Spot half of a server."""
+
+    options: ServeOptions
+    listen_keys: ListenKeys
+
+    @property
+    def faults(self) -> Plan: ...
+    def now_ms(self) -> int: ...
+    def session_ms(self) -> int: ...
+
+
 class Hub:
     """Who listens to what."""
 
-    def __init__(self, server: RunningServer) -> None:
+    def __init__(self, server: Host) -> None:
         self._server = server
         self.connections: set[Connection] = set()
         self.listeners: dict[str, set[Connection]] = {}
@@ -147,11 +161,18 @@ class Hub:
             message = wrapped(connection, connection.streams.get(stream, stream), raw)
             self._deliver(connection, stream, message)
 
-    def publish_user(self, account: int, event: dict[str, Any]) -> None:
-        """Send a user event to the sockets of the account's listen key."""
+    def is_heard(self, account: int) -> bool:
+        """Does any socket listen to the account's events?"""
         key = self._server.listen_keys.active.get(account)
-        if key is not None:
-            self.send_user(key, event)
+        return key is not None and key in self.users
+
+    def publish_user(self, account: int, event: dict[str, Any]) -> bool:
+        """Send a user event to the sockets of the account's listen key; False: there is none to hear it."""
+        key = self._server.listen_keys.active.get(account)
+        if key is None or key not in self.users:
+            return False
+        self.send_user(key, event)
+        return True
 
     def send_user(self, key: str, event: dict[str, Any]) -> None:
         """Send to one listen key, as far as the connection asked for such events."""
@@ -193,7 +214,7 @@ class Hub:
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """One stream connection from handshake to end."""
         route, combined, streams, keys = parse_path(request.path, request.rel_url.raw_query_string)
-        socket = web.WebSocketResponse(heartbeat=PING_S, max_msg_size=1 << 20)
+        socket = socket_for(1 << 20)
         await socket.prepare(request)
         connection = Connection(socket, route, combined, self._server.session_ms())
         self.connections.add(connection)
@@ -203,16 +224,15 @@ class Hub:
             if self._may_user(connection):
                 self.users.setdefault(key, set()).add(connection)
         self.subscribe(connection, streams)
-        writer = asyncio.ensure_future(_write(connection))
+        writer = asyncio.ensure_future(write_out(connection))
         try:
-            async for message in socket:
-                if message.type != WSMsgType.TEXT:
-                    continue
-                now_ms = self._server.options.clock.now_ms()
-                if connection.incoming.add(1, now_ms) > _INCOMING_MAX:
-                    connection.close(_CLOSE_POLICY)
-                    break
-                self._control(connection, message.data)
+            async with beating(socket, self._server.options) as texts:
+                async for text in texts:
+                    now_ms = self._server.options.clock.now_ms()
+                    if connection.incoming.add(1, now_ms) > _INCOMING_MAX:
+                        connection.close(_CLOSE_POLICY)
+                        break
+                    self._control(connection, text)
         finally:
             self.drop(connection)
             if not connection.closing:
@@ -289,7 +309,8 @@ def wrapped(connection: Connection, stream: str, raw: bytes) -> bytes:
     return b'{"stream":' + encode(stream) + b',"data":' + raw + b"}"
 
 
-async def _write(connection: Connection) -> None:
+async def write_out(connection: Connection) -> None:
+    """Send what is queued until the connection is closed."""
     while True:
         message = await connection.queue.get()
         if message is None:

@@ -131,6 +131,7 @@ def countdown(call: Call) -> Answer:
         call.account.countdowns.pop(contract.index, None)
     else:
         call.account.countdowns[contract.index] = (call.now_ms + value, value)
+        call.account.remind(call.now_ms + value)
     return {"symbol": contract.symbol, "countdownTime": str(value)}
 
 

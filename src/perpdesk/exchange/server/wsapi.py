@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urlencode
 
 import msgspec
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from perpdesk.exchange.core import refusals as no
 from perpdesk.exchange.core.accounts import Keys
 from perpdesk.exchange.core.refusals import Refusal
 from perpdesk.exchange.server import accounting, public, trading
 from perpdesk.exchange.server.call import Answer, Call, Endpoint
+from perpdesk.exchange.server.heartbeat import beating, socket_for
+from perpdesk.exchange.server.limits import Limits
 from perpdesk.exchange.server.security import BAD_SIGNATURE, REJECTED_KEY, verifies
 from perpdesk.exchange.server.trading import text_of
 
@@ -62,6 +65,12 @@ class Session:
     connected_ms: int
     keys: Keys | None = None
     authorized_ms: int = 0
+    methods: Mapping[str, Endpoint] = field(default_factory=lambda: METHODS)
+    limits: Limits = field(init=False)
+    is_spot: bool = False
+
+    def __post_init__(self) -> None:
+        self.limits = self.server.spot.limits if self.is_spot else self.server.limits
 
 
 async def serve(server: RunningServer, request: web.Request) -> web.StreamResponse:
@@ -70,13 +79,13 @@ async def serve(server: RunningServer, request: web.Request) -> web.StreamRespon
     refusal, _ = server.limits.charge(request.remote or "", "weight", _HANDSHAKE_WEIGHT, now_ms)
     if refusal is not None:
         return web.Response(status=refusal.http, body=encode(refusal.body()), content_type="application/json")
-    socket = web.WebSocketResponse(heartbeat=180.0, max_msg_size=1 << 20)
+    socket = socket_for(1 << 20)
     await socket.prepare(request)
     shown = parse_qs(request.rel_url.raw_query_string).get("returnRateLimits", ["true"])[0]
     session = Session(server, request.remote or "", shown != "false", now_ms)
-    async for message in socket:
-        if message.type == WSMsgType.TEXT:
-            await socket.send_str(encode(respond(session, message.data)).decode())
+    async with beating(socket, server.options) as texts:
+        async for text in texts:
+            await socket.send_str(encode(respond(session, text)).decode())
             await asyncio.sleep(0)
     return socket
 
@@ -86,29 +95,30 @@ def respond(session: Session, text: str) -> dict[str, Any]:
     try:
         asked = msgspec.json.decode(text, type=dict[str, Any])
     except msgspec.DecodeError:
-        return _frame(session, None, Refusal(-1100, "Illegal characters found in a parameter."), True)
+        return frame(session, None, Refusal(-1100, "Illegal characters found in a parameter."), True)
     params = asked.get("params") or {}
     if not isinstance(params, dict):
-        return _frame(session, asked.get("id"), no.mandatory("params"), True)
+        return frame(session, asked.get("id"), no.mandatory("params"), True)
     show = params.get("returnRateLimits", asked.get("returnRateLimits", session.show_limits))
     found = _carry_out(session, str(asked.get("method", "")), params)
     session.server.flush()
-    return _frame(session, asked.get("id"), found, show is not False)
+    return frame(session, asked.get("id"), found, show is not False)
 
 
-def _frame(session: Session, request_id: Any, found: Answer, show: bool) -> dict[str, Any]:
+def frame(session: Session, request_id: Any, found: Answer, show: bool) -> dict[str, Any]:
+    """An answer as it goes on the wire."""
     frame: dict[str, Any] = {"id": request_id}
     if isinstance(found, Refusal):
         frame |= {"status": found.http, "error": found.body()}
     else:
         frame |= {"status": 200, "result": found}
     if show:
-        now_ms, server = session.server.session_ms(), session.server
-        rules = server.limits.rules()
-        counts = [server.limits.used(session.address, now_ms)]
+        now_ms = session.server.session_ms()
+        rules = session.limits.rules()
+        counts = [session.limits.used(session.address, now_ms)]
         if session.keys is not None:
-            ten, minute = server.limits.orders_used(session.keys.account, now_ms)
-            counts += [minute, ten]
+            ten, long = session.limits.orders_used(session.keys.account, now_ms)
+            counts += [ten, long] if session.is_spot else [long, ten]
         frame["rateLimits"] = [{**rule, "count": count} for rule, count in zip(rules, counts, strict=False)]
     return frame
 
@@ -121,22 +131,23 @@ def _carry_out(session: Session, method: str, params: dict[str, Any]) -> Answer:
     texts = {name: text_of(value) for name, value in params.items()}
     if method.startswith("session."):
         return _session(session, method, texts, now_ms)
-    endpoint = METHODS.get(method) or METHODS.get(method.removeprefix("v2/").removeprefix("v3/"))
+    methods = session.methods
+    endpoint = methods.get(method) or methods.get(method.removeprefix("v2/").removeprefix("v3/"))
     if endpoint is None:
         return UNKNOWN_METHOD
-    charged, _ = server.limits.charge(
+    charged, _ = session.limits.charge(
         session.address, endpoint.pool, endpoint.weight_of(texts), server.session_ms()
     )
     if charged is not None:
         return charged
     call = Call(server, texts, now_ms)
     if endpoint.security != "NONE":
-        keys = _authorised(session, texts, endpoint.security == "SIGNED")
+        keys = authorised(session, texts, endpoint.security == "SIGNED")
         if isinstance(keys, Refusal):
             return keys
         call.account_or_none, call.api_key = server.world.accounts[keys.account], keys.api_key
         if endpoint.orders is not None:
-            crowded = server.limits.count_orders(keys.account, *endpoint.orders, server.session_ms())
+            crowded = session.limits.count_orders(keys.account, *endpoint.orders, server.session_ms())
             if crowded is not None:
                 return crowded
     return endpoint.answer(call)
@@ -147,7 +158,8 @@ def signed_text(params: dict[str, str]) -> str:
     return "&".join(f"{name}={params[name]}" for name in sorted(params) if name != "signature")
 
 
-def _authorised(session: Session, params: dict[str, str], signed: bool) -> Keys | Refusal:
+def authorised(session: Session, params: dict[str, str], signed: bool) -> Keys | Refusal:
+    """Whose request is it? By its own key and signature, or by the session's."""
     server = session.server
     if session.keys is not None and not params.get("apiKey"):
         if session.keys.api_key not in server.gate.keys:
@@ -175,11 +187,11 @@ def _authorised(session: Session, params: dict[str, str], signed: bool) -> Keys 
 
 def _session(session: Session, method: str, params: dict[str, str], now_ms: int) -> Answer:
     server = session.server
-    charged, _ = server.limits.charge(session.address, "weight", _LOGON_WEIGHT, server.session_ms())
+    charged, _ = session.limits.charge(session.address, "weight", _LOGON_WEIGHT, server.session_ms())
     if charged is not None:
         return charged
     if method == "session.logon":
-        keys = _authorised(session, params, True)
+        keys = authorised(session, params, True)
         if isinstance(keys, Refusal):
             return keys
         if keys.kind != "ED25519":
