@@ -1,0 +1,97 @@
+"""What of the desk's positions stands uncovered on the exchange, and for how long (I4).
+
+Covered: live stops on the other side, market on trigger, that reduce, on the loss side of the mark. The clock
+of an uncovered position stands still while the account could not act: venue out of reach, symbol not traded,
+process suspended by the machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from perpdesk.exchange.core.accounts import Account
+from perpdesk.exchange.core.world import World
+
+_STOPS = ("STOP_MARKET", "TRAILING_STOP_MARKET")
+
+
+@dataclass(slots=True)
+class Interval:
+    """A time without full cover. excluded_us: of it, time in which nobody could act."""
+
+    symbol: str
+    start_us: int
+    end_us: int = 0
+    excluded_us: int = 0
+    with_death: bool = False
+    lots: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """The time that counts."""
+        return max(0, self.end_us - self.start_us - self.excluded_us) / 1e6
+
+
+@dataclass(slots=True)
+class _Running:
+    interval: Interval
+    seen_us: int
+    is_excluded: bool
+
+
+@dataclass
+class Meter:
+    """Naked intervals of one account. ``done``: those that are over."""
+
+    done: list[Interval] = field(default_factory=list)
+    running: dict[int, _Running] = field(default_factory=dict)
+
+    def look(
+        self, contract: int, symbol: str, uncovered: int, now_us: int, *, excluded: bool, death: bool
+    ) -> None:
+        """Say what is uncovered now. excluded: nobody can act now; death: no process stood ready."""
+        running = self.running.get(contract)
+        if running is not None:
+            one = running.interval
+            if running.is_excluded:
+                one.excluded_us += now_us - running.seen_us
+            running.seen_us, running.is_excluded = now_us, excluded
+            one.end_us = now_us
+            one.with_death = one.with_death or death
+            if uncovered == 0:
+                self.done.append(one)
+                del self.running[contract]
+            else:
+                one.lots = max(one.lots, uncovered)
+        elif uncovered:
+            made = Interval(symbol, now_us, now_us, with_death=death, lots=uncovered)
+            self.running[contract] = _Running(made, now_us, excluded)
+
+    def all(self) -> list[Interval]:
+        """Those that are over and those that go on."""
+        return [*self.done, *(one.interval for one in self.running.values())]
+
+
+def uncovered_lots(world: World, account: Account, contract: int, ours: int) -> int:
+    """Lots of ours in a contract that no stop covers (unsigned)."""
+    if ours == 0:
+        return 0
+    cover = cover_lots(world, account, contract, 1 if ours > 0 else -1)
+    return max(0, abs(ours) - cover)
+
+
+def cover_lots(world: World, account: Account, contract: int, direction: int) -> int:
+    """Lots that live stops would close (unsigned; a stop that closes everything counts as very many)."""
+    mark = world.markets[contract].mark
+    last = world.markets[contract].last
+    total = 0
+    for algo in account.open_algos.values():
+        if algo.contract != contract or algo.side != -direction or algo.type not in _STOPS:
+            continue
+        if not (algo.reduce_only or algo.close_position or algo.position_side != "BOTH"):
+            continue
+        price = mark if algo.working_type == "MARK_PRICE" else last
+        if algo.trigger and (price - algo.trigger) * direction < 0:
+            continue
+        total += 1 << 60 if algo.close_position else algo.lots
+    return total

@@ -1,0 +1,319 @@
+"""One seed: a world, a desk that lives and dies in it, an observer; then no faults, and all must be well."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import random
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from perpdesk.domain.errors import PerpdeskError
+from perpdesk.exchange.core.accounts import Keys
+from perpdesk.exchange.core.world import Rules
+from perpdesk.exchange.server import RunningServer, ServeOptions
+from perpdesk.exchange.server.app import build
+from perpdesk.market.universe import Universe
+from perpdesk.simulation.actors import Person
+from perpdesk.simulation.books import Books
+from perpdesk.simulation.clock import ProcessClock, WorldClock
+from perpdesk.simulation.database import DatabaseFile, Files, drive
+from perpdesk.simulation.loop import OWNER, Deadlock, Incarnation, Loop, Stuck, new_loop, wake
+from perpdesk.simulation.market import Market
+from perpdesk.simulation.network import Network, Sent
+from perpdesk.simulation.observer import Observer, Violation
+from perpdesk.simulation.subject import API_KEY, API_SECRET, Life, Make, Subject
+from perpdesk.simulation.trace import Trace
+from perpdesk.simulation.weather import Faults
+
+EPOCH_MS = 1_700_000_000_000 // 3_600_000 * 3_600_000
+PRICES = {"BTCUSDT": "50000", "ETHUSDT": "2500", "SOLUSDT": "150", "DOGEUSDT": "0.2"}
+CALM_MS = 150_000
+_LIVES_MAX = 60
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run is. minutes: with faults; then CALM_MS without. crash_at: of the first lives (a list of task
+    steps; None in it: not that life); without it the seed chooses. fifo: steps in order (for reading).
+    record: keep the place of every step of the first life."""
+
+    faults: float = 0.4
+    minutes: int = 15
+    symbols: int = 2
+    people: bool = True
+    events: bool = True
+    deaths: bool = True
+    crash_at: tuple[int | None, ...] = ()
+    fifo: bool = False
+    record: bool = False
+    tell: Callable[[str], None] | None = None
+
+
+@dataclass
+class Result:
+    """What one run found. naked: (seconds, with death) of each uncovered interval."""
+
+    seed: int
+    digest: str
+    violations: list[Violation]
+    doubled: int
+    naked: list[tuple[float, bool]]
+    fired: Counter[str]
+    simulated_ms: int
+    steps: int
+    lives: int
+    entries: int
+    orders: int
+    fills: int
+    requests: int
+    commits: int
+    life_steps: list[int]
+    deaths: list[str]
+    cpu_s: float = 0.0
+    ends: list[str] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+
+
+class Simulation:
+    """Puts one seed together. Use ``simulate``."""
+
+    def __init__(
+        self, seed: int, options: Options, subject: Subject, loop: Loop, file: DatabaseFile, trace: Trace
+    ) -> None:
+        self.seed, self.options, self.subject = seed, options, subject
+        self.loop, self.file, self.trace = loop, file, trace
+        self.random = random.Random(f"simulation {seed}")
+        self.server = self._server()
+        self.network = Network(loop, self.server, trace, seed)
+        loop.connect = self.network.connect
+        self.market = Market(loop, self.server, seed, events=options.events)
+        self.faults = Faults(loop, self.server, self.network, file, seed, options.faults, self.living)
+        acts = subject.acts(file) | {"HUM-10 kill -9": self._kill_one, "CON-01 started twice": self._second}
+        self.person = Person(loop, self.server, seed, acts)
+        self.observer = Observer(
+            loop=loop, server=self.server, network=self.network, trace=trace, limits=subject.limits,
+            unreachable=self.faults.is_unreachable, processes=self.living,
+        )  # fmt: skip
+        subject.watched_by(self.observer)
+        self.books = Books(self.observer, file)
+        self.observer.banned_until_us = lambda: self.faults.banned_until_us
+        self.network.on_arrival = self._arrived
+        self.network.on_request = self.observer.answered
+        loop.world_step = self.observer.look
+        self.universe = _universe(self.server)
+        self.lives: list[Incarnation] = []
+        self.ends: list[str] = []
+        self.places: list[str] = []
+        self._is_calm = False
+        if options.record:
+            loop.life_step = self._record
+
+    def _server(self) -> RunningServer:
+        chosen = dict(list(PRICES.items())[: self.options.symbols])
+        rules = Rules(
+            seed=self.seed,
+            depth_level_usdt=self.random.choice((500, 5_000, 50_000)),
+            algo_visibility_delay_ms=self.random.choice((0, 0, 200)),
+            insurance_e8=self.random.choice((0, 10**17)),
+        )
+        server = build(
+            ServeOptions(
+                clock=WorldClock(self.loop),
+                prices=chosen,
+                accounts=1,
+                rules=rules,
+                control=True,
+                event_order=self.random.choice(("live", "shuffled")),
+            )
+        )
+        server.gate.keys.clear()
+        server.gate.add(Keys(0, API_KEY, "HMAC", API_SECRET))
+        for contract in server.world.contracts:
+            server.set_funding(contract.symbol, "0.0001", 1)
+            server.world.accounts[0].of(contract.index).isolated = True
+        return server
+
+    def _record(self, incarnation: Incarnation, place: str) -> None:
+        if incarnation.number == 1 and not self._is_calm:
+            self.places.append(place)
+
+    def _arrived(self, sent: Sent) -> None:
+        self.observer.arrived(sent)
+        self.books.before_the_wire(sent)
+
+    # -- lives ---------------------------------------------------------------------------------
+
+    def living(self) -> list[Incarnation]:
+        """Processes that have not died."""
+        return [one for one in self.lives if not one.is_dead]
+
+    async def supervise(self) -> None:
+        """Keep one process alive: whatever dies is started again after half a second to five."""
+        while True:
+            incarnation = self._born()
+            await self._until_dead(incarnation)
+            if len(self.lives) > _LIVES_MAX:
+                self.observer.violate("CP-21", f"{len(self.lives)} lives: the desk cannot stay alive")
+                return
+            await self.loop.pause(self.random.randrange(500, 5_000))
+
+    def _born(self) -> Incarnation:
+        number = len(self.lives) + 1
+        incarnation = Incarnation(f"process {number}", number, self._crash_at(number - 1))
+        incarnation.born_us = self.loop.now_us
+        self.lives.append(incarnation)
+        self.trace.say("born", incarnation.name)
+        offset_ms = self.random.choice((0, 0, -300, 700)) if self.options.faults else 0
+        clock = ProcessClock(self.loop, offset_ms=offset_ms)
+        life = Life(
+            self.loop, incarnation, clock, self.file, self.network, self.universe, self.seed, self._is_dead
+        )
+        context = contextvars.copy_context()
+        context.run(OWNER.set, incarnation)
+        self.loop.create_task(self._live(life), name=incarnation.name, context=context)
+        return incarnation
+
+    def _is_dead(self, number: int) -> bool:
+        return self.lives[number - 1].is_dead
+
+    def _crash_at(self, index: int) -> int | None:
+        if self.options.crash_at:
+            return self.options.crash_at[index] if index < len(self.options.crash_at) else None
+        if not self.options.deaths or self._is_calm or self.random.random() < 0.5:
+            return None
+        return int(10 ** (1 + 3.2 * self.random.random()))
+
+    async def _live(self, life: Life) -> None:
+        drive(self.file, life.incarnation)
+        why = "returned"
+        try:
+            await self.subject.live(life)
+        except PerpdeskError as error:
+            why = f"{type(error).__name__}: {error}"
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
+            self.trace.say(
+                "crashed",
+                why,
+                "".join(traceback.format_exception(error)).encode() if self.options.tell else b"",
+            )
+        self.ends.append(why)
+        self.loop.kill(life.incarnation)
+
+    async def _until_dead(self, incarnation: Incarnation) -> None:
+        dead: asyncio.Future[None] = self.loop.create_future()
+        incarnation.on_death.append(lambda: wake(dead))
+        await dead
+        self.trace.say("died", f"{incarnation.name} {incarnation.steps} {incarnation.last_step}")
+        self.books.at_any_time()
+
+    async def _kill_one(self) -> None:
+        if living := self.living():
+            self.loop.kill(self.random.choice(living))
+
+    async def _second(self) -> None:
+        """Somebody starts the program a second time; it is gone after a while."""
+        incarnation = self._born()
+        await self.loop.pause(self.random.randrange(5_000, 60_000))
+        self.loop.kill(incarnation)
+
+    # -- the run -------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """From the first start to the last look."""
+        begin = self.loop.create_task
+        tasks = [begin(self.market.run()), begin(self.market.pulse()), begin(self.supervise())]
+        if self.options.events:
+            tasks.append(begin(self.market.events()))
+        if self.options.faults:
+            tasks.append(begin(self.faults.run()))
+        if self.options.people:
+            tasks.append(begin(self.person.run()))
+        for task in tasks:
+            task.add_done_callback(self._world_failed)
+        await self.loop.pause(self.options.minutes * 60_000)
+        self._is_calm = True
+        self.person.calm()
+        self.subject.calm(self.file)
+        self.market.calm()
+        self.faults.calm()
+        if not self.server.gate.keys:
+            self.server.gate.add(Keys(0, API_KEY, "HMAC", API_SECRET))
+        for incarnation in self.living():
+            incarnation.crash_at = None
+        self.trace.say("calm", "the faults stop")
+        await self.loop.pause(CALM_MS)
+        self.observer.end()
+        self.books.at_the_end(whole=self.subject.keeps_books)
+
+    def _world_failed(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            raise task.exception()  # type: ignore[misc]  # a bug of the simulation itself
+
+    def result(self) -> Result:
+        """What was found."""
+        observer = self.observer
+        fired = self.faults.count() + self.market.fired + self.person.fired
+        deaths = sum(1 for one in self.lives if one.is_dead)
+        if deaths:
+            fired["CP crash"] += deaths
+        return Result(
+            seed=self.seed,
+            digest=self.trace.digest,
+            violations=observer.violations,
+            doubled=len(observer.doubled),
+            naked=[(one.seconds, one.with_death) for one in observer.meter.all()],
+            fired=fired,
+            simulated_ms=self.loop.elapsed_ms,
+            steps=self.loop.steps,
+            lives=len(self.lives),
+            entries=observer.entries,
+            orders=observer.orders,
+            fills=len(observer.account.fills),
+            requests=self.network.requests,
+            commits=self.file.commits,
+            life_steps=[one.steps for one in self.lives],
+            deaths=[one.last_step for one in self.lives if one.last_step],
+            ends=list(self.ends),
+            places=self.places,
+        )
+
+
+def simulate(seed: int, make: Make, files: Files, options: Options | None = None) -> Result:
+    """Run one seed. The same seed, options and code give the same digest."""
+    options = options or Options()
+    began = time.process_time()
+    was_on = gc.isenabled()
+    gc.disable()  # when it runs is chance
+    gc.freeze()  # at the end only what the run has made is looked through
+    loop = new_loop(seed, EPOCH_MS + 3_300_000, shuffled=not options.fifo)
+    trace = Trace(loop, options.tell)
+    try:
+        with files.one(loop, trace, seed) as file:
+            result = _run(Simulation(seed, options, make(seed), loop, file, trace))
+    finally:
+        loop.bury()
+        gc.unfreeze()
+        if was_on:
+            gc.enable()
+    result.cpu_s = time.process_time() - began
+    return result
+
+
+def _run(simulation: Simulation) -> Result:
+    try:
+        simulation.loop.run(simulation.run())
+    except (Deadlock, Stuck) as error:
+        simulation.observer.violate("L5", f"{type(error).__name__}: {error}")
+    return simulation.result()
+
+
+def _universe(server: RunningServer) -> Universe:
+    world = server.world.universe
+    most = tuple(int(market.last) * 16 for market in server.world.markets)
+    return Universe(world.symbols, world.instruments, world.price_digits, world.lot_step, most)
