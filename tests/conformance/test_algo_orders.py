@@ -221,3 +221,17 @@ async def test_no_margin_is_asked_before_the_trigger(wire: Wire) -> None:
     assert (await wire.ok("GET", "/fapi/v3/account"))["availableBalance"] == before
     await wire.refused(-2019, "POST", "/fapi/v1/order", **limit("BUY", 49000, "5"))
     await wire.refused(-2019, "POST", "/fapi/v1/order", **market("BUY", "5"))
+
+
+async def test_the_childs_price_is_judged_at_the_trigger(wire: Wire) -> None:
+    """ALG-8: a limit that was near its trigger, but is not near the mark when it fires, is REJECTED with rm."""
+    wire.server.set_mark(BTC, "46000")
+    async with wire.user_stream() as stream:
+        made = await wire.algo("BUY", "STOP", quantity="0.01", triggerPrice=50500, price=50600)
+        wire.server.tick(BTC, "50600")
+        events = await stream.settled()
+    assert kinds(events) == ["ALGO_UPDATE/NEW", "ALGO_UPDATE/TRIGGERING", "ALGO_UPDATE/REJECTED"]
+    assert events[-1]["o"]["rm"] == "Limit price can't be higher than 48300."
+    row = await wire.ok("GET", ALGO, algoId=made["algoId"])
+    assert (row["algoStatus"], row["actualOrderId"]) == ("REJECTED", "")
+    assert await wire.ok("GET", "/fapi/v1/openOrders", symbol=BTC) == []

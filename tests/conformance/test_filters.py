@@ -60,7 +60,7 @@ async def test_step_above_the_minimum(wire: Wire) -> None:
     contract.lots_min = 5
     await wire.refused(-4004, "POST", ORDER, **limit("BUY", "49000", "0.004"))
     await wire.limit("BUY", "49000", "0.005")
-    contract.lot_step = Decimal("0.002")
+    contract.lot_step, contract.lot_units = Decimal("0.002"), 2
     await wire.refused(-4023, "POST", ORDER, **limit("BUY", "49000", "0.011"))
 
 
@@ -74,6 +74,9 @@ async def test_reduce_only_is_exempt_from_min_notional(wire: Wire) -> None:
 async def test_open_order_limit(wire: Wire) -> None:
     """FIL-9: the 201st open order of a symbol is -2025; conditional orders do not count."""
     wire.server.contract(BTC).orders_max = 3
+    wire.server.limits.order_limit_10s = wire.server.limits.order_limit_1m = 1_000
+    for i in range(200):
+        await wire.algo("BUY", "STOP_MARKET", triggerPrice=51000 + i, quantity="0.01")
     for i in range(3):
         await wire.limit("BUY", 48000 + i, "0.003")
     assert (

@@ -146,15 +146,24 @@ async def test_aggregate_trades(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize(
-    "path",
-    ["openInterestHist", "topLongShortAccountRatio", "topLongShortPositionRatio", "takerlongshortRatio"],
+    ("path", "rows"),
+    [
+        ("openInterestHist", 0),
+        ("topLongShortAccountRatio", 30),
+        ("topLongShortPositionRatio", 30),
+        ("globalLongShortAccountRatio", 30),
+        ("takerlongshortRatio", 30),
+    ],
 )
-async def test_statistics_without_recorded_rows(wire: Wire, path: str) -> None:
-    """MKT-5: gaps are omitted, not filled; parameters are checked."""
+async def test_statistics(wire: Wire, path: str, rows: int) -> None:
+    """MKT-5: what nothing is known of has no rows; parameters are checked. (Gaps: test_ratios.)"""
     url = f"/futures/data/{path}"
-    assert (await wire.get(url, symbol=BTC, period="5m")).body == []
+    found = (await wire.get(url, symbol=BTC, period="5m")).body
+    times = [row["timestamp"] for row in found]
+    assert (len(times), times) == (rows, sorted(set(times)))
     assert (await wire.get(url, symbol=BTC, period="7m")).body["code"] == -1130
     assert (await wire.get(url, symbol=BTC)).body["code"] == -1102
+    assert (await wire.get(url, symbol="NOPE", period="5m")).body["code"] == -1121
     old = START_MS - 40 * 86_400_000
     assert (await wire.get(url, symbol=BTC, period="5m", startTime=old)).body["code"] == -1130
 

@@ -258,6 +258,60 @@ async def test_market_order_that_meets_only_itself(wire: Wire) -> None:
     assert (await wire.order(resting["orderId"]))["status"] == "EXPIRED_IN_MATCH"
 
 
+@pytest.mark.parametrize(
+    ("mode", "tif", "taker", "maker"),
+    [
+        ("EXPIRE_TAKER", "GTC", ("EXPIRED_IN_MATCH", "1"), None),
+        ("EXPIRE_TAKER", "IOC", ("EXPIRED_IN_MATCH", "3"), None),
+        ("EXPIRE_MAKER", "IOC", ("EXPIRED", "2"), ("EXPIRED_IN_MATCH", "1")),
+        ("EXPIRE_MAKER", "GTC", None, ("EXPIRED_IN_MATCH", "1")),
+        ("EXPIRE_BOTH", "GTC", ("EXPIRED_IN_MATCH", "1"), ("EXPIRED_IN_MATCH", "1")),
+        ("EXPIRE_BOTH", "IOC", ("EXPIRED_IN_MATCH", "3"), ("EXPIRED_IN_MATCH", "1")),
+    ],
+)
+async def test_self_trade_prevention_of_the_rest(
+    wire: Wire, mode: str, tif: str, taker: tuple[str, str] | None, maker: tuple[str, str] | None
+) -> None:
+    """ORD-14: after a fill with somebody else the whole remaining quantity expires, and events say why."""
+    other = Wire(wire.server, wire.session, 1)
+    wire.server.set_book(BTC, {})
+    await other.limit("SELL", 50001, "0.01")
+    resting = await wire.limit("SELL", 50002, "0.05")
+    async with wire.user_stream() as stream:
+        coming = await wire.limit("BUY", 50002, "0.03", timeInForce=tif, selfTradePreventionMode=mode)
+        events = [e["o"] for e in await stream.settled() if e["e"] == "ORDER_TRADE_UPDATE"]
+    ended = {e["i"]: (e["X"], e["er"]) for e in events if e["x"] == "EXPIRED"}
+    assert ended.get(coming["orderId"]) == taker
+    assert ended.get(resting["orderId"]) == maker
+    row = await wire.order(coming["orderId"])
+    assert (row["executedQty"], row["selfTradePreventionMode"]) == ("0.010", mode)
+    assert row["status"] == (taker[0] if taker else "PARTIALLY_FILLED")
+    assert (await wire.order(resting["orderId"]))["executedQty"] == "0.000"
+
+
+async def test_where_self_trade_prevention_does_not_apply(wire: Wire) -> None:
+    """ORD-14: fill-or-kill trades with itself, an amended order has no mode any more, texts of a bad mode."""
+    wire.server.set_book(BTC, {})
+    resting = await wire.limit("SELL", 50001, "0.01")
+    done = await wire.limit(
+        "BUY", 50001, "0.01", timeInForce="FOK", newOrderRespType="RESULT",
+        selfTradePreventionMode="EXPIRE_TAKER",
+    )  # fmt: skip
+    assert (done["status"], done["selfTradePreventionMode"]) == ("FILLED", "EXPIRE_TAKER")
+    assert (await wire.order(resting["orderId"]))["status"] == "FILLED"
+    amended = await wire.limit("BUY", 49000, "0.01", selfTradePreventionMode="EXPIRE_BOTH")
+    answer = await wire.ok(
+        "PUT", ORDER, symbol=BTC, side="BUY", price=49001, quantity="0.01", orderId=amended["orderId"]
+    )
+    assert answer["selfTradePreventionMode"] == "NONE"
+    text = await wire.refused(
+        -5039, "POST", ORDER, **limit("BUY", 49000, "0.01", selfTradePreventionMode="ME")
+    )
+    assert text == "Invalid self trade prevention mode"
+    default = await wire.limit("BUY", 48999, "0.01")
+    assert default["selfTradePreventionMode"] == "EXPIRE_MAKER"
+
+
 async def test_price_time_priority_between_clients(wire: Wire) -> None:
     """ORD-1: the better price first, then the earlier order; the taker pays the maker's price."""
     other = Wire(wire.server, wire.session, 1)

@@ -8,6 +8,7 @@ import pytest
 from tests.conformance.wire import BTC, START_MS, Wire, kinds, limit, market, running
 
 from perpdesk.exchange.core.margin import Leg, liquidation_fraction
+from perpdesk.exchange.core.world import Rules
 
 ORDER = "/fapi/v1/order"
 HOUR_MS = 3_600_000
@@ -311,21 +312,49 @@ async def test_reduce_only_needs_no_margin(wire: Wire) -> None:
 
 
 async def test_liquidation_by_bracket() -> None:
-    """LIQ-3 LIQ-5: a large position is cut to the bracket below first; deleveraging is a stub that stays empty."""
+    """LIQ-3: a large position is cut to the bracket below first; an event tells that a part is still held."""
     async with running(balance="10000") as wire:
         wire.server.set_book(BTC, {"50000.1": "20"})
         await wire.ok("POST", "/fapi/v1/leverage", symbol=BTC, leverage=75)
         await wire.ok("POST", "/fapi/v1/marginType", symbol=BTC, marginType="ISOLATED")
         await wire.market("BUY", "10")
         level = Decimal((await wire.position())["liquidationPrice"])
-        wire.server.set_mark(BTC, str(level.quantize(Decimal("0.1"), "ROUND_FLOOR")))
+        async with wire.user_stream() as stream:
+            wire.server.set_mark(BTC, str(level.quantize(Decimal("0.1"), "ROUND_FLOOR")))
+            events = await stream.settled()
         left = Decimal((await wire.position())["positionAmt"])
         mark = Decimal((await wire.position())["markPrice"])
         assert 0 < left * mark <= 300_000 < (left + Decimal("0.001")) * mark
         forced = await wire.ok("GET", "/fapi/v1/forceOrders", symbol=BTC, autoCloseType="LIQUIDATION")
         assert [Decimal(row["executedQty"]) for row in forced] == [10 - left]
         assert await wire.ok("GET", "/fapi/v1/forceOrders", autoCloseType="ADL") == []
-        assert (await wire.ok("GET", "/fapi/v1/adlQuantile"))[0]["adlQuantile"] == {"BOTH": 0}
+        assert (await wire.ok("GET", "/fapi/v1/adlQuantile"))[0]["adlQuantile"] == {"BOTH": 4}
+        fill = next(e for e in events if e["e"] == "ORDER_TRADE_UPDATE" and e["o"]["x"] == "TRADE")
+        told = next(e for e in events if e["e"] == "ACCOUNT_UPDATE")
+        assert (fill["o"]["c"][:10], fill["T"]) == ("autoclose-", told["T"])
+        assert Decimal(told["a"]["P"][0]["pa"]) == left  # not zero: a partial liquidation
         wire.server.set_mark(BTC, "45000")
         assert (await wire.position())["positionAmt"] == "0.000"
         assert wire.server.ledger(0)["wallet_e8"] >= 0
+
+
+async def test_auto_deleveraging() -> None:
+    """LIQ-5: the fund is empty: the winner is closed at the loser's bankruptcy price, by the exchange's id."""
+    async with running(balance="1000", rules=Rules(insurance_e8=0)) as wire:
+        other = Wire(wire.server, wire.session, 1)
+        await wire.market("BUY", "0.3")
+        await other.market("SELL", "0.3")
+        assert (await other.ok("GET", "/fapi/v1/adlQuantile"))[0]["adlQuantile"] == {"BOTH": 4}
+        async with other.user_stream() as stream:
+            wire.server.tick(BTC, "46000")
+            events = await stream.settled()
+        assert kinds(events)[-1] == "ORDER_TRADE_UPDATE/FILLED"
+        body = events[-1]["o"]
+        assert (body["c"], body["o"], body["l"]) == ("adl_autoclose", "LIQUIDATION", "0.300")
+        assert Decimal("46600") < Decimal(body["L"]) < Decimal("46720")  # 50000.1 − (1000 − fee) ÷ 0.3
+        row = (await other.ok("GET", "/fapi/v1/forceOrders", autoCloseType="ADL"))[0]
+        assert (row["clientOrderId"], row["status"], row["type"]) == ("adl_autoclose", "FILLED", "LIMIT")
+        assert await other.ok("GET", "/fapi/v1/forceOrders", autoCloseType="LIQUIDATION") == []
+        assert await other.ok("GET", "/fapi/v3/positionRisk") == []
+        fund = (await wire.get("/fapi/v1/insuranceBalance")).body["assets"][0]["marginBalance"]
+        assert fund == "0"

@@ -152,6 +152,44 @@ async def test_a_thousand_streams(wire: Wire) -> None:
         assert await socket.receive_json() == {"result": None, "id": 2}
 
 
+@pytest.mark.parametrize("path", ["/market/ws", "/private/ws", "/ws-fapi/v1"])
+async def test_pings_of_the_server(path: str) -> None:
+    """WS-6: pings carry a payload; who answers lives on, who does not is closed."""
+    async with running(ping_ms=30, pong_ms=150) as wire:
+        url = wire.server.ws_url + path
+        async with (
+            wire.session.ws_connect(url, autoping=False) as silent,
+            wire.session.ws_connect(url) as polite,
+        ):
+            heard = asyncio.ensure_future(polite.receive())  # reading is what answers pings
+            pings = 0
+            while (message := await silent.receive(timeout=20)).type == aiohttp.WSMsgType.PING:
+                assert message.data == str(START_MS).encode()
+                pings += 1
+            assert (message.type, message.data, message.extra) == (
+                aiohttp.WSMsgType.CLOSE, 1008, "Pong timeout",
+            )  # fmt: skip
+            assert pings >= 2
+            assert not heard.done()
+            assert not polite.closed
+            heard.cancel()
+
+
+@pytest.mark.parametrize("path", ["/market/ws", "/ws-fapi/v1"])
+async def test_pings_of_the_client(wire: Wire, path: str) -> None:
+    """WS-6: a ping is answered with its payload; a storm of them ends the connection."""
+    async with wire.session.ws_connect(wire.server.ws_url + path, autoping=False) as socket:
+        await socket.ping(b"anyone?")
+        message = await socket.receive(timeout=20)
+        assert (message.type, message.data) == (aiohttp.WSMsgType.PONG, b"anyone?")
+        await socket.pong(b"unasked")
+        for _ in range(20):
+            await socket.ping(b"")
+        while (message := await socket.receive(timeout=20)).type == aiohttp.WSMsgType.PONG:
+            pass
+        assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1008)
+
+
 async def test_a_day_is_the_longest(wire: Wire) -> None:
     """WS-6: the server closes a connection after 24 hours."""
     async with wire.session.ws_connect(wire.server.ws_url + "/market/ws") as socket:
