@@ -29,7 +29,7 @@ from perpdesk.engine.guardian.limits import COMPILED_IN
 from perpdesk.engine.guardian.staleness import AgeLimits
 from perpdesk.engine.ids import parse, version_codes
 from perpdesk.engine.live.desk import Checks, LiveDesk, LiveLimits
-from perpdesk.engine.live.lease import LeaseKeeper
+from perpdesk.engine.ownership import Ownership
 from perpdesk.engine.recording import StoreRecorder
 from perpdesk.engine.sleeve import Sleeve
 from perpdesk.engine.wire import Rungs
@@ -143,7 +143,7 @@ def assemble(
     venue_of: VenueOf,
     store: Store,
     clock: Clock,
-    lease: LeaseKeeper,
+    owner: Ownership,
     rungs: Rungs,
     account_id: int,
     build_hash: str,
@@ -185,7 +185,7 @@ def assemble(
         venue=venue,
         store=store,
         clock=clock,
-        lease=lease,
+        owner=owner,
         rungs=rungs,
         account_id=account_id,
         params_hash=plan.snapshot.params_hash,

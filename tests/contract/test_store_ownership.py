@@ -139,7 +139,7 @@ async def test_releasing_late_does_not_extend(store: SqlStore) -> None:
 
 
 async def test_a_dead_process_is_succeeded_when_its_requests_are_dead(store: SqlStore) -> None:
-    old = await taken(store, "a", T0)
+    await taken(store, "a", T0)
     assert isinstance(await take(store, "b", T0 + 1_000, dead_owner="another"), Held)
     new = await taken(store, "b", T0 + 1_000, dead_owner="a", recv_window_ms=5_000)
     assert (new.epoch, new.from_ms) == (2, T0 + 1_000 + 5_000 + 2 * ERROR)

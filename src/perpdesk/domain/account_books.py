@@ -100,7 +100,7 @@ class NewBreakerDay(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BreakerDay(NewBreakerDay, frozen=True, kw_only=True):
-    """The day as it stands. ``realised`` is net of fees and funding; ``transfers`` are no gain and no loss."""
+    """The day as it stands. ``realised`` is net of fees and funding; ``transfers`` are no gain, no loss."""
 
     updated_ms: int
     realised: Decimal = Decimal(0)

@@ -54,7 +54,7 @@ class Rung(IntEnum):
 
 
 class ControlAction(msgspec.Struct, frozen=True, kw_only=True):
-    """One word of a person about an account. ``seq`` counts up by one; ``ms`` is UTC of the writer's clock."""
+    """One word of a person about an account. ``seq`` counts up by one; ``ms``: the writer's clock."""
 
     account_id: int
     seq: int

@@ -95,6 +95,7 @@ class SymbolTaken(Refused):
     def __init__(self, owner: SymbolOwner) -> None:
         super().__init__(
             "SYMBOL_TAKEN",
-            f"{owner.symbol} of account {owner.account_id} belongs to {owner.strategy} since {owner.since_ms}",
+            f"{owner.symbol} of account {owner.account_id} belongs to {owner.strategy} "
+            f"since {owner.since_ms}",
         )
         self.owner = owner

@@ -96,6 +96,8 @@ class Rest:
         self._clock = clock
         self._credentials = credentials
         self._lease_end_ms = lease_end_ms
+        # The same for what may increase exposure, where that ends sooner (None: as the rest).
+        self.entry_end_ms: Callable[[], int] | None = None
         self._tls = tls
         self.timeout_ms = timeout_ms
         self._wire = Wire(hosts.rest, timeout_ms=timeout_ms, size_max=parse.SIZE_MAX, tls=tls)
@@ -144,7 +146,7 @@ class Rest:
         was refused before, and this would open exposure or only poll). Raises WrongExchange.
         """
         ticket = await self.admit(endpoint, lane, deadline_ms)
-        text, headers, fence_ms = self._prepared(endpoint, params)
+        text, headers, fence_ms = self._prepared(endpoint, params, lane)
         target, data = endpoint.path, None
         if endpoint.method == "GET":
             if text:
@@ -185,15 +187,16 @@ class Rest:
             raise KeyRefused(f"account {self.account}: {self.key_refused}")
         return await self.governor.take(lane, endpoint.cost, self.account, deadline_ms)
 
-    def stamped(self, params: Params) -> tuple[list[tuple[str, Param]], int]:
+    def stamped(self, params: Params, lane: Lane = Lane.QUERY) -> tuple[list[tuple[str, Param]], int]:
         """The parameters with window and time, and our time after which nobody can accept them any more.
 
         Raises LeaseTooShort if another process may own the account before that.
         """
         stamp_ms = self.server.now_ms()
         fence_ms = self.server.local_ms(stamp_ms + self.recv_window_ms) + self.server.error_ms
-        if self._lease_end_ms is not None and self._lease_end_ms() < fence_ms:
-            raise LeaseTooShort(self._lease_end_ms(), fence_ms)
+        ends = self.entry_end_ms if lane is Lane.ENTRY and self.entry_end_ms else self._lease_end_ms
+        if ends is not None and (end_ms := ends()) < fence_ms:
+            raise LeaseTooShort(end_ms, fence_ms)
         return [*params, ("recvWindow", self.recv_window_ms), ("timestamp", stamp_ms)], fence_ms
 
     @property
@@ -223,13 +226,13 @@ class Rest:
             )
         return self._spot
 
-    def _prepared(self, endpoint: Endpoint, params: Params) -> tuple[str, tuple[str, ...], int]:
+    def _prepared(self, endpoint: Endpoint, params: Params, lane: Lane) -> tuple[str, tuple[str, ...], int]:
         if not (endpoint.signed or endpoint.keyed):
             return query(params), (), 0
         headers = (f"X-MBX-APIKEY: {self.credentials.api_key}",)
         if not endpoint.signed:
             return query(params), headers, 0
-        stamped, fence_ms = self.stamped(params)
+        stamped, fence_ms = self.stamped(params, lane)
         return signed_query(stamped, self.credentials), headers, fence_ms
 
     def _note(self, code: int | None, text: str) -> None:

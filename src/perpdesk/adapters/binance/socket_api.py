@@ -102,7 +102,7 @@ class SocketApi:
         socket = self._socket
         if socket is None or not self.line.state.is_open:  # it ended while we waited for room
             return await self._rest.send(endpoint, params, lane, deadline_ms)
-        message, request_id, fence_ms = self._message(endpoint, params)
+        message, request_id, fence_ms = self._message(endpoint, params, lane)
         answer = await self._exchange(socket, message, request_id)
         if isinstance(answer, str):
             return Reply(None, None, answer, b"", {}, fence_ms)
@@ -120,8 +120,8 @@ class SocketApi:
 
     # -- one request -------------------------------------------------------------------------------
 
-    def _message(self, endpoint: Endpoint, params: Params) -> tuple[str, str, int]:
-        stamped, fence_ms = self._rest.stamped(params)
+    def _message(self, endpoint: Endpoint, params: Params, lane: Lane) -> tuple[str, str, int]:
+        stamped, fence_ms = self._rest.stamped(params, lane)
         key = self._rest.credentials
         said: dict[str, str | int] = {
             name: value if isinstance(value, int) and not isinstance(value, bool) else text_of(value)
@@ -164,7 +164,7 @@ class SocketApi:
     async def _greet(self, socket: Socket) -> None:
         if self._rest.credentials.can_log_on:
             ticket = await self._rest.admit(_LOGON, Lane.PROTECT, None)
-            message, request_id, _ = self._message(_LOGON, ())
+            message, request_id, _ = self._message(_LOGON, (), Lane.QUERY)
             answer = await self._exchange(socket, message, request_id)
             if isinstance(answer, str):
                 raise ExchangeUnreachable(f"session.logon: {answer}")
