@@ -150,6 +150,7 @@ def assemble(
     seed: int = 0,
     mode: TradingMode = TradingMode.LIVE,
     with_canary: bool = True,
+    with_backfill: bool = False,
     notifiers: Sequence[Notifier] = (),
 ) -> LiveDesk:
     """The desk of one account. venue_of makes its venue from the reading of client ids."""
@@ -200,6 +201,7 @@ def assemble(
         ),
         notifiers=notifiers,
         seed=seed,
+        with_backfill=with_backfill,
     )
 
 

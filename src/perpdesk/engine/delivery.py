@@ -21,7 +21,7 @@ from typing import Any, Final, Protocol
 from perpdesk.domain.books import StoreFailed
 from perpdesk.domain.errors import PerpdeskError
 from perpdesk.engine.executor import Executor, Place
-from perpdesk.engine.ids import parse
+from perpdesk.engine.ids import created_ms_of, parse
 from perpdesk.engine.recorder import Recorder
 from perpdesk.kernel import venue as doors
 from perpdesk.kernel.records import (
@@ -31,8 +31,12 @@ from perpdesk.kernel.records import (
     SLOT_ENTRY,
     SLOT_EXIT,
     SLOT_STOP,
+    SLOT_TRAIL,
     STOP,
+    TAG_ENTRY,
     TAG_EXCHANGE_STOP,
+    TAG_NONE,
+    TAG_TRAILING,
 )
 from perpdesk.ports import Answer, Clock, Fate, LiveVenue, NewOrder, Outcome
 
@@ -40,11 +44,14 @@ LOG = logging.getLogger(__name__)
 
 # Protective orders whose fate is open, at most so many beside each other (all reduce-only).
 DOUBTS_MAX = 3
+_LEG_TAGS = {SLOT_ENTRY: TAG_ENTRY, SLOT_STOP: TAG_EXCHANGE_STOP, SLOT_TRAIL: TAG_TRAILING}
 # Orders that are over are remembered for late fills.
 PAST_MAX = 2_000
 AGAIN_MS = 250
 AGAIN_MAX_MS = 2_000
 SETTLE_AGAIN_MS = 2_000
+# A cancel that is answered "unknown order" is tried again for so long, unless a fact tells the order's end.
+DENIED_MS, DENIED_AGAIN_MS = 60_000, 2_000
 
 WOULD_TRIGGER: Final = -2021
 REDUCE_REFUSED: Final = -2022
@@ -95,6 +102,7 @@ class Line:
     """
 
     flying: NewOrder | None = None
+    denied_ms: dict[str, int] = field(default_factory=dict)  # cancels that were answered "unknown order"
 
     leaving: list[NewOrder] = field(default_factory=list)
     doubts: dict[str, NewOrder] = field(default_factory=dict)
@@ -162,9 +170,11 @@ class Delivery(Executor):
         return any(one is not None and one.client_id == client_id for one in candidates)
 
     def tag_of(self, client_id: str, place: Place) -> int:
-        """Why the order was sent."""
+        """Why the order was sent; of one from before this process, what its leg or its slot tells."""
         sent = self.orders.get(client_id) or self.past.get(client_id)
-        return sent.tag if sent is not None else int(self.books.slots[place].tag)
+        if sent is not None and sent.tag != TAG_NONE:
+            return sent.tag
+        return _LEG_TAGS.get(place[2], int(self.books.slots[place].tag))
 
     def filled_part(self, client_id: str, lots: int) -> None:
         """A fill of an order was told; one that has traded whole is over."""
@@ -196,6 +206,7 @@ class Delivery(Executor):
         place = (order.sleeve, order.symbol, order.slot)
         line = self._line(place)
         line.doubts.pop(client_id, None)
+        line.denied_ms.pop(client_id, None)
         line.leaving = [one for one in line.leaving if one.client_id != client_id]
         if (held := self.open.get(place)) is not None and held.client_id == client_id:
             del self.open[place]
@@ -206,6 +217,13 @@ class Delivery(Executor):
     async def entry_over(self, order: NewOrder) -> None:
         """An entry order has ended: without a fill its position never was."""
         await self._entry_dead(order)
+
+    def end_position(self, v: int, s: int) -> None:
+        """A position is flat: its code is history, unless an entry of it may still fill."""
+        line = self.lines.get((v, s, SLOT_ENTRY))
+        may_fill = line is not None and (line.flying is not None or not line.is_quiet)
+        if not may_fill and (v, s, SLOT_ENTRY) not in self.open:
+            super().end_position(v, s)
 
     def forget_symbol(self, s: int) -> list[NewOrder]:
         """The exchange cancelled every order of a symbol; doubts stay until they are proven."""
@@ -223,11 +241,17 @@ class Delivery(Executor):
         self._is_open(order)
 
     def drop(self, order: NewOrder) -> None:
-        """An open order that nobody wants: take it back."""
+        """An open order that nobody wants: take it back, however often it must be asked for."""
+        if self.is_leaving(order.client_id):
+            return
         self.orders.setdefault(order.client_id, Sent(order, 0, order.lots))
         self.venue.adopt(order)
         self._line((order.sleeve, order.symbol, order.slot)).leaving.append(order)
         self.wake(order.symbol)
+
+    def is_leaving(self, client_id: str) -> bool:
+        """Is it being taken back already?"""
+        return any(one.client_id == client_id for line in self.lines.values() for one in line.leaving)
 
     def doubt(self, order: NewOrder, fence_ms: int, tag: int) -> None:
         """It is not known whether this order of an earlier process exists: find out."""
@@ -401,6 +425,8 @@ class Delivery(Executor):
             line.refusals = line.wait_until_ms = 0
             await self._accepted(order, tag, now_ms)
             return []
+        if answer.outcome is Outcome.UNKNOWN and order.client_id not in self.orders:
+            return []  # its fills, or its end, were told while it was on the wire
         if answer.outcome is Outcome.UNKNOWN:
             line.doubts[order.client_id] = order
             if opening:
@@ -495,20 +521,34 @@ class Delivery(Executor):
 
     async def _take_back(self, line: Line) -> list[int]:
         """Cancel what is to leave. What is not seen gone is tried again."""
+        again: list[int] = []
         for order in list(line.leaving):
+            if order not in line.leaving:
+                continue  # its end was told meanwhile
             answer = await self.venue.cancel(order.symbol, order.client_id)
             if answer.outcome is Outcome.UNKNOWN:
-                return [self.clock.now_ms() + AGAIN_MS]
-            line.leaving = [one for one in line.leaving if one.client_id != order.client_id]
+                again.append(self.clock.now_ms() + AGAIN_MS)
+                continue
             taken = answer.outcome is Outcome.ACCEPTED
-            reason = "CANCELED" if taken else f"GONE: {answer.reason}"
             now_ms = self.clock.now_ms()
+            if not taken and now_ms - line.denied_ms.setdefault(order.client_id, now_ms) < DENIED_MS:
+                # "unknown order" proves nothing: it may not be visible yet. A fact tells, or the next try
+                again.append(now_ms + DENIED_AGAIN_MS)
+                continue
+            line.denied_ms.pop(order.client_id, None)
+            line.leaving = [one for one in line.leaving if one.client_id != order.client_id]
+            if not taken and order.slot == SLOT_ENTRY and order.client_id in self.orders:
+                # filled, ended or forgotten by the venue: only one of them is a death
+                line.doubts[order.client_id] = order
+                self._spawn(self._settle(order, now_ms))
+                continue
+            reason = "CANCELED" if taken else f"GONE: {answer.reason}"
             await self.recorder.order_gone(order, reason, now_ms)
             if taken:
                 self.orders.pop(order.client_id, None)
             if taken and order.slot == SLOT_ENTRY:
                 await self._entry_dead(order)
-        return []
+        return again
 
     # -- unknown outcomes --------------------------------------------------------------------
 
@@ -558,7 +598,10 @@ class Delivery(Executor):
             self._line(place).leaving.append(order)
 
     async def _has_traded(self, order: NewOrder) -> bool:
+        named = parse(order.client_id)
         since_ms = self.venue.exchange_ms() - 600_000
+        if named is not None:  # a process that is dead now may have sent it long ago
+            since_ms = min(since_ms, created_ms_of(named.position_code) - 60_000)
         fills = await self.venue.fills_since(order.symbol, since_ms)
         return any(fill.client_id == order.client_id for fill in fills)
 

@@ -190,6 +190,8 @@ class LiveEngine(Engine):
     async def _own_fill(self, fact: VenueFact, place: Place) -> bool:
         """A fill of an order of ours."""
         v, s, k = place
+        if (fact.symbol, fact.trade_id) in self.seen:
+            return False
         named = parse(fact.client_id)
         if named is None or self.executor.codes.get((v, s)) != named.position_code:
             self.outside.alarm("LATE_FILL", f"{fact.client_id} traded after its position was over")
@@ -297,6 +299,8 @@ class LiveEngine(Engine):
                 fact.taker, tag, part.fee_e8, realised,
             )  # fmt: skip
             await self._tell_live(row, v, s, fact, trade_id, before, venue_e8)
+        if external_after == 0 and not self._is_held(s):
+            self.drift_e8[s], self.was_shared[s] = 0, False  # whatever comes next begins from nothing
 
     def _is_held(self, s: int) -> bool:
         return any(self.sleeve_lots(s))
@@ -356,11 +360,13 @@ class LiveEngine(Engine):
         place = (order.sleeve, order.symbol, order.slot)
         slot = self.books.slots[place]
         await self.recorder.order_gone(order, m.reason, m.ms)
-        if slot.kind != NONE and slot.side == order.side and place not in self.executor.open:
-            if order.slot == SLOT_ENTRY:
+        wanted = bool(slot.kind != NONE and slot.side == order.side and place not in self.executor.open)
+        if order.slot == SLOT_ENTRY:
+            if wanted:
                 slot.kind = NONE
-                await self.delivery.entry_over(order)
-            elif slot.kind == MARKET and order.kind != MARKET:
+            await self.delivery.entry_over(order)  # dead without a fill, whether it was still wanted or not
+        elif wanted:
+            if slot.kind == MARKET and order.kind != MARKET:
                 slot.kind = NONE  # it had triggered: the next reaction wants a new one
             elif not self.outside.order_taken(order, m.reason, m.ms):
                 self.delivery.exit_now(order.sleeve, order.symbol, TAG_MANUAL)

@@ -54,6 +54,7 @@ class Gateway:
         with_market: bool = True,
         sweep_ms: int = SWEEP_MS,
         over_socket: bool = False,
+        patience_ms: int = 0,
     ) -> BinanceVenue:
         """A venue of one account. ``await start()`` it; closing it closes its connections."""
         return BinanceVenue(
@@ -64,4 +65,5 @@ class Gateway:
             place_of=place_of,
             sweep_ms=sweep_ms,
             over_socket=over_socket,
+            patience_ms=patience_ms,
         )

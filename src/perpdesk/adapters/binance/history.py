@@ -49,11 +49,16 @@ async def read_brackets(rest: Rest) -> dict[str, tuple[Bracket, ...]]:
 
 
 async def read_contracts(
-    rest: Rest, symbols: Sequence[str], brackets: Mapping[str, tuple[Bracket, ...]] | None = None
+    rest: Rest,
+    symbols: Sequence[str],
+    brackets: Mapping[str, tuple[Bracket, ...]] | None = None,
+    *,
+    must_trade: bool = True,
 ) -> tuple[list[Instrument], list[Rules]]:
     """The contracts of a run, sorted by name, and their rules as orders must keep them.
 
-    Raises InputError for a symbol that the exchange does not have, Refused for one that is not traded.
+    Raises InputError for a symbol that the exchange does not have, Refused for one that is not traded (unless
+    ``must_trade`` is False: what is held must be read all the same).
     """
     reply = await rest.send(to.EXCHANGE_INFO, (), Lane.QUERY)
     info: p.ExchangeInfo = read_reply(to.EXCHANGE_INFO, reply)
@@ -62,7 +67,7 @@ async def read_contracts(
     for symbol in chosen:
         if symbol not in typed:
             raise unknown_symbol(symbol, sorted(typed))
-        if typed[symbol].status != TRADING:
+        if must_trade and typed[symbol].status != TRADING:
             raise Refused("NOT_TRADING", f"{symbol} is {typed[symbol].status} on the exchange: leave it out")
     raw = [row for row in msgspec.json.decode(reply.body)["symbols"] if row.get("symbol") in set(chosen)]
     found = instruments_from_exchange_info({"symbols": raw}, brackets)

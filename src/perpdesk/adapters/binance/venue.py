@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from perpdesk.adapters.binance import endpoints as to
 from perpdesk.adapters.binance import payloads as p
 from perpdesk.adapters.binance.account import SWEEP_MS, AccountFacts, PlaceOf, Sums, open_ids_of
 from perpdesk.adapters.binance.batches import Batches
-from perpdesk.adapters.binance.errors import ExchangeUnreachable, MalformedAnswer
+from perpdesk.adapters.binance.errors import ExchangeRefused, ExchangeUnreachable, MalformedAnswer
 from perpdesk.adapters.binance.facts import Fill
 from perpdesk.adapters.binance.known_orders import KnownOrders
 from perpdesk.adapters.binance.live import LiveSide
@@ -50,6 +51,10 @@ from perpdesk.ports import (
 )
 
 LOG = logging.getLogger(__name__)
+T = TypeVar("T")
+_ASK_AGAIN_MS = 500
+# Refusals that pass by themselves: throttled, busy, a clock that is being measured.
+_PASSING = (-1000, -1001, -1003, -1008, -1021)
 
 
 @dataclass(slots=True)
@@ -68,6 +73,7 @@ class BinanceVenue(LiveSide):
 
     rest: with credentials. with_market: also tell bars and marks (False: account facts only).
     place_of: the (sleeve, slot) of a client id from before this process, None if it is not ours.
+    patience_ms: how long ``start`` asks again what was not answered.
     over_socket: orders go over the WebSocket API while it is open, else (and by default) over REST.
     """
 
@@ -90,6 +96,7 @@ class BinanceVenue(LiveSide):
         place_of: PlaceOf = lambda _: None,
         sweep_ms: int = SWEEP_MS,
         over_socket: bool = False,
+        patience_ms: int = 0,
     ) -> None:
         self._universe, self._rest, self._clock = universe, rest, clock
         self._dial = dial or dial_with(lambda: rest.session)
@@ -97,6 +104,7 @@ class BinanceVenue(LiveSide):
         self._place_of = place_of
         self._sweep_ms = sweep_ms
         self._over_socket = over_socket
+        self._patience_ms = patience_ms
         self._place = {symbol: i for i, symbol in enumerate(universe.symbols)}
         self._known = KnownOrders()
         self._levels = [Levels() for _ in universe.symbols]
@@ -131,8 +139,9 @@ class BinanceVenue(LiveSide):
             raise
 
     async def _start(self) -> None:
-        await self._rest.sync_time()
-        info: p.ExchangeInfo = await self._rest.ask(to.EXCHANGE_INFO, ())
+        until_ms = self._clock.now_ms() + self._patience_ms
+        await self._patiently(self._rest.sync_time, until_ms)
+        info: p.ExchangeInfo = await self._patiently(lambda: self._rest.ask(to.EXCHANGE_INFO, ()), until_ms)
         self._take_limits(info)
         rows = {row.symbol: row for row in info.symbols}
         for i, symbol in enumerate(self._universe.symbols):
@@ -143,7 +152,9 @@ class BinanceVenue(LiveSide):
             )
         if len({rule.quote for rule in self.rules}) > 1:
             raise ConfigError("symbols of one account must have one quote currency", field="symbols")
-        config: p.AccountConfig = await self._rest.ask(to.ACCOUNT_CONFIG, ())
+        config: p.AccountConfig = await self._patiently(
+            lambda: self._rest.ask(to.ACCOUNT_CONFIG, ()), until_ms
+        )
         if config.multi_assets_margin:
             raise ConfigError("the account is in multi-assets mode: switch it off", field="account")
         if self._over_socket:
@@ -158,7 +169,9 @@ class BinanceVenue(LiveSide):
         )
         self._batches = Batches(self._orders)
         self._truth = AccountTruth(self._rest, self.rules, self._known)
-        settings: list[p.SymbolConfig] = await self._rest.ask(to.SYMBOL_CONFIG, ())
+        settings: list[p.SymbolConfig] = await self._patiently(
+            lambda: self._rest.ask(to.SYMBOL_CONFIG, ()), until_ms
+        )
         self._orders.leverages = {row.symbol: row.leverage for row in settings}
         self._account = account = AccountFacts(
             rest=self._rest,
@@ -172,7 +185,7 @@ class BinanceVenue(LiveSide):
             sweep_ms=self._sweep_ms,
         )
         account.margin_types = {row.symbol: row.margin_type.upper() for row in settings}
-        await account.count_slots()
+        await self._patiently(account.count_slots, until_ms)
         self.user = UserStream(
             rest=self._rest, clock=self._clock, dial=self._dial, on_event=account.told, on_gap=account.gap
         )
@@ -191,6 +204,22 @@ class BinanceVenue(LiveSide):
             )
             self._spawn(self.market.run(), "market")
             self._spawn(self.minutes.run(), "minutes")
+
+    async def _patiently(self, ask: Callable[[], Awaitable[T]], until_ms: int) -> T:
+        """Ask until it is answered, or the time is over: positions may be waiting for their stops."""
+        while True:
+            try:
+                return await ask()
+            except ExchangeUnreachable as error:
+                reason: Exception = error
+            except ExchangeRefused as error:
+                if error.code not in _PASSING:
+                    raise
+                reason = error
+            if self._clock.now_ms() + _ASK_AGAIN_MS >= until_ms:
+                raise reason
+            LOG.warning("asked again at the start: %s", reason)
+            await self._clock.sleep_until(self._clock.now_ms() + _ASK_AGAIN_MS)
 
     async def close(self) -> None:
         """Stop streams and close connections. Orders and positions stay as they are."""

@@ -25,6 +25,7 @@ from perpdesk.adapters.sqlstore.columns import (
 )
 from perpdesk.adapters.sqlstore.schema_accounts import ACCOUNT_TABLES
 from perpdesk.adapters.sqlstore.schema_signals import GRID_PLACE, SIGNAL_TABLES
+from perpdesk.adapters.sqlstore.schema_volume import PAIR_PLACE, RUN_PLACE, VOLUME_TABLES
 from perpdesk.adapters.sqlstore.types import Exact, UtcMs, big_id, json_column, long_text
 
 PARAMS = table(
@@ -275,7 +276,7 @@ ATTEMPT_PLACE = PartialUnique(
     "delivery = 'once' AND state IN ('new', 'sent', 'live', 'filled', 'unknown')",
     "once_key",
 )
-PARTIAL_UNIQUES = (POSITION_PLACE, OI_PLACE, ATTEMPT_PLACE, GRID_PLACE)
+PARTIAL_UNIQUES = (POSITION_PLACE, OI_PLACE, ATTEMPT_PLACE, GRID_PLACE, RUN_PLACE, PAIR_PLACE)
 
 __all__ = [
     "ACCOUNT_TABLES",
@@ -296,5 +297,6 @@ __all__ = [
     "SIGNAL_TABLES",
     "STATES",
     "VERSIONS",
+    "VOLUME_TABLES",
     "PartialUnique",
 ]

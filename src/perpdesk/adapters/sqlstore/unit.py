@@ -23,6 +23,7 @@ from perpdesk.adapters.sqlstore.positions import Positions
 from perpdesk.adapters.sqlstore.reports import Reports
 from perpdesk.adapters.sqlstore.runs import Runs
 from perpdesk.adapters.sqlstore.signals import Signals
+from perpdesk.adapters.sqlstore.volume import Volume
 from perpdesk.domain.books import StoreFailed
 from perpdesk.domain.errors import InternalError, PerpdeskError
 
@@ -40,6 +41,7 @@ class SqlBooks(
     Breaker,
     Signals,
     OiSnapshots,
+    Volume,
 ):
     """Everything that can be written and read: the methods of ``ports.StoreBooks``."""
 

@@ -35,6 +35,7 @@ from perpdesk.engine.live.sink import EngineSink
 from perpdesk.engine.live_engine import LiveEngine
 from perpdesk.engine.metrics import Metrics
 from perpdesk.engine.ownership import Ownership
+from perpdesk.engine.reconcile.history import backfill
 from perpdesk.engine.reconcile.loop import Reconciler, Report
 from perpdesk.engine.recording import StoreRecorder
 from perpdesk.engine.sleeve import Sleeve
@@ -164,6 +165,7 @@ class LiveDesk:
         checks: Checks | None = None,
         notifiers: Sequence[Notifier] = (),
         seed: int = 0,
+        with_backfill: bool = False,
     ) -> None:
         self.venue, self.store, self.clock, self.owner = venue, store, clock, owner
         self.account_id, self.families, self.universe = account_id, families, universe
@@ -277,6 +279,7 @@ class LiveDesk:
         self.reconciler: Reconciler | None = None
         self.recovered: Recovered | None = None
         self.is_ready = False
+        self._with_backfill = with_backfill
         self._switch_on, self._switch_ms = False, 0
         self._rows = asyncio.Event()
         self._doubt = asyncio.Event()
@@ -334,6 +337,8 @@ class LiveDesk:
         ]
         if self.canary is not None:
             running.append(tasks.create_task(self.canary.run_for_ever(self._canary_told)))
+        if self._with_backfill:
+            running.append(tasks.create_task(self._backfill()))
         self.is_ready = True
         await self._stop.wait()
         await self._wind_down()
@@ -343,6 +348,7 @@ class LiveDesk:
     async def _recover(self) -> None:
         """Books from the store, then what the exchange did meanwhile. Tried until it succeeds."""
         await self.recorder.writer.begin()
+        self.recovery.epoch = self.owner.epoch
         for pulse in self.pulses:
             pulse.epoch = self.owner.epoch
         while True:
@@ -434,6 +440,27 @@ class LiveDesk:
                 LOG.warning("the exchange's list could not be read: %s", error)
         await self.outside.look()
         return report
+
+    async def _backfill(self) -> None:
+        """Once: a week of the exchange's history that our books lack, from before this start."""
+        assert self.recovered is not None
+        try:
+            found = await backfill(
+                venue=self.venue,
+                store=self.store,
+                clock=self.clock,
+                universe=self.universe,
+                account_id=self.account_id,
+                until_ms=self.recovered.since_ms,
+            )
+        except PerpdeskError as error:
+            LOG.warning("the backfill is left for the next start: %s", error)
+            return
+        LOG.info("backfill: %d fills read, %d new, %d gaps", found.read, found.inserted, len(found.gaps))
+        if found.gaps:
+            self.alarms.sound(
+                "HISTORY_GAPS", f"the exchange's history lacks fills of {len(found.gaps)} orders"
+            )
 
     async def _write(self) -> None:
         """Rows go to the store as they come; a store that fails is asked again, and nothing is opened."""

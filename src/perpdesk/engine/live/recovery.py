@@ -40,6 +40,8 @@ FENCE_MS = 6_000
 # The state under which it is kept up to when the exchange's statement was read, and how far back is looked.
 SEEN = "seen"
 WINDOW_MS = 7 * 86_400_000
+# Attempts at a leg are numbered from epoch × this on: no process makes so many.
+ATTEMPTS = 36**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Recovery:
     universe: Universe
     versions: Sequence[str]
     account_id: int
+    epoch: int = 0
 
     async def run(self, now_ms: int) -> Recovered:
         """Replay what the store knows, then look at the exchange's open orders. Raises StoreFailed, or what
@@ -89,7 +92,9 @@ class Recovery:
             since_ms = min(since_ms, row.created_ms - 60_000, *(fill.fill_ms for fill in fills[:1]))
             resumed += 1
             if row.status is PositionStatus.CLOSING:
-                leaving.append((*place, await self._exit_tag(row)))
+                tag = await self._exit_tag(row)
+                self.engine.books.slots[place[0], place[1], SLOT_EXIT].tag = tag
+                leaving.append((*place, tag))
         await self._external()
         in_doubt = 0
         for intent in intents:
@@ -128,6 +133,8 @@ class Recovery:
         if row.timeout_at_ms is not None:
             position.entry_timeout_ms = row.timeout_at_ms - opened_ms
         engine.executor.codes[v, s] = row.position_code
+        for k in range(books.slots.shape[2]):  # ids of earlier processes are not used again
+            engine.delivery.begin_attempts(row.position_code, k, self.epoch * ATTEMPTS - 1)
         cash = books.account.copy()
         folded = []
         direction = BUY if row.position_side is PositionSide.LONG else SELL

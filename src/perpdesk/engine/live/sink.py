@@ -9,7 +9,6 @@ from typing import Any
 from perpdesk.domain.books import FillSource
 from perpdesk.domain.errors import PerpdeskError
 from perpdesk.engine.alarms import Alarms
-from perpdesk.engine.ids import parse
 from perpdesk.engine.live.outside import OutsideBooks
 from perpdesk.engine.live_engine import LiveEngine
 from perpdesk.engine.reconcile.compare import (
@@ -27,6 +26,7 @@ from perpdesk.ports import (
     Fate,
     Leg,
     LiveVenue,
+    NewOrder,
     OpenOrder,
     OrderGone,
     Outcome,
@@ -118,6 +118,10 @@ class EngineSink:
 
     async def cancel_orphan(self, order: OpenOrder, why: str) -> None:
         LOG.warning("%s is taken back: %s", order.client_id, why)
+        place = self._engine.place_of(order.client_id)
+        if place is not None:
+            self._engine.delivery.drop(as_ours(order, *place))
+            return
         try:
             answer = await self._venue.cancel(order.symbol, order.client_id)
         except PerpdeskError as error:
@@ -168,6 +172,9 @@ class EngineSink:
         LOG.info("reconciliation: %s", finding)
 
 
-def is_ours(client_id: str) -> bool:
-    """Does the id read as one of ours?"""
-    return parse(client_id) is not None
+def as_ours(order: OpenOrder, sleeve: int, slot: int) -> NewOrder:
+    """An order of the exchange's list, in its place."""
+    return NewOrder(
+        order.client_id, order.symbol, sleeve, slot, order.kind, order.side, order.price, order.lots,
+        order.reduce_only, order.activation, order.callback_ppm, 1,
+    )  # fmt: skip
