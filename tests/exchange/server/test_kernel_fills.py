@@ -539,8 +539,7 @@ async def test_liquidation_is_the_kernels() -> None:
         assert (await step())["at"] == "fill"
         await wire.algo("BUY", "TAKE_PROFIT_MARKET", symbol=SOL, quantity=1, triggerPrice="65")
         stop = await step()
-        while stop["at"] != "liquidation":
-            stop = await step()
+        assert stop["at"] == "liquidation"
         row = stop["acted"][0]
         assert (row["lots"], row["fee_e8"], row["ms"]) == (forced[0].lots, forced[0].fee_e8, forced[0].ms)
         assert row["price"] == wire.server.contract(SOL).price_text(forced[0].price)

@@ -27,7 +27,7 @@ class ServeOptions:
     exchange's time is the clock's. With ``lockstep`` the tape moves only by the control channel's ``step``.
     start_step: minutes of the tape that are history already. volume_share_ppm: how much of a bar's volume
     resting orders may take (0: all they want). balance: USDT of every account.
-    spot_balances: its Spot wallet. alpha_walk_ppm: by how much the Alpha tokens' prices may wander each second (0: they stand).
+    spot_balances: its Spot wallet. alpha_walk_ppm: how far Alpha tokens wander each second (0: they stand).
     public_keys: (API key, PEM) of RSA or Ed25519 keys, for the accounts in their order. key_files: (account,
     PEM); the server makes the API key.
     """
