@@ -133,10 +133,11 @@ def test_finally_blocks_of_the_dead_do_not_run_while_the_world_goes_on() -> None
 
 def test_children_and_timers_of_the_dead_die_with_them() -> None:
     effects: list[str] = []
+    children: list[asyncio.Task[None]] = []
 
     async def life(loop: Loop) -> None:
         loop.call_later(1, effects.append, "timer")
-        asyncio.create_task(child(loop))  # noqa: RUF006
+        children.append(asyncio.create_task(child(loop)))
         await loop.create_future()
 
     async def child(loop: Loop) -> None:

@@ -53,7 +53,7 @@ def test_a_replayed_seed_is_the_swarms_own() -> None:
 
 
 def test_the_matrix_takes_every_step_of_a_path_and_samples_pairs(tmp_path) -> None:
-    places = ["X.idle"] * 10 + ["Delivery._send > place"] * 5 + ["Recovery.run"] * 3
+    places = ["X.idle @e1"] * 10 + ["Delivery._send > place @xs"] * 5 + ["Recovery.run @"] * 3
     chosen = matrix.plan(3, places, pairs=4, other_every=5)
     singles = [steps for steps, path in chosen.points if not path.startswith("pairs")]
     assert singles == [(0,), (5,), *((i,) for i in range(10, 18))]

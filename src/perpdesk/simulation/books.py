@@ -53,6 +53,7 @@ class Books:
         books of everything; else only of its own intents."""
         self.at_any_time()
         self._nothing_unproven()
+        self._dead_never_traded()
         if whole:
             self._all_fills()
             self._positions_agree()
@@ -147,6 +148,14 @@ class Books:
 
     # -- at the end ------------------------------------------------------------------------------
 
+    def _dead_never_traded(self) -> None:
+        """I15: what was called dead has not traded. (Before its fence nobody can know that it has not.)"""
+        for row in self._file.read("SELECT * FROM order_intents WHERE state = 'dead'"):
+            contract = self._world.by_symbol[row["symbol"]].index
+            order = self._account.by_client_id.get((contract, row["client_id"]))
+            if order is not None and order.filled:
+                self._broken("I15", f"intent {row['client_id']} was called dead, and it has traded")
+
     def _nothing_unproven(self) -> None:
         marks = ", ".join(f"'{state}'" for state in _UNPROVEN)
         for row in self._file.read(f"SELECT * FROM order_intents WHERE state IN ({marks})"):
@@ -201,7 +210,10 @@ class Books:
             key = (row["incomeType"], row["tranId"], row["symbol"])
             amount = Decimal(row["amount_e8"]) / _E8
             if first < row["time"] < self._observer.loop.now_ms - _IMPORTED_MS and kept.get(key) != amount:
-                self._broken("I13", f"income {key} is {amount} on the exchange, {kept.get(key)} in the books")
+                said = (
+                    f"income {key} of {row['time']} is {amount} on the exchange, {kept.get(key)} in the books"
+                )
+                self._broken("I13", said)
 
     def _broken(self, rule: str, text: str) -> None:
         self._observer.violate(rule, text)

@@ -30,10 +30,10 @@ _WARMUP_MINUTES = 30
 # Small windows and near levels, so that a short run goes through every path.
 _CONFIG = """
 account: {balance_usdt: 10000, leverage: 5, margin_mode: isolated}
-risk: {positions_max: 3, max_total_notional_usdt: 6000, daily_loss_limit: 0.02, worst_case_fraction: 0.5}
+risk: {positions_max: 3, max_total_notional_usdt: 6000, daily_loss_limit: 0.008, worst_case_fraction: 0.5}
 sma_cross:
-  fast: 2
-  slow: 5
+  fast: 1
+  slow: 3
   notional_usdt: 1000
   positions_max: 3
   stop: 0.01
@@ -43,6 +43,8 @@ sma_cross:
   take_profit_share: 0.5
   cooldown_s: 30
 """
+# A little more than the limit above allows of the balance.
+_LOSS_E8 = 90 * 10**8
 _STRATEGIES = ("sma_cross",)
 
 
@@ -77,6 +79,7 @@ class DeskSubject:
             exposure_e8=units.money_e8(config.risk.max_total_notional_usdt),
             leverage=5,
             positions=3,
+            daily_loss_e8=_LOSS_E8,
         )
         self.observer: Observer | None = None
 
@@ -101,10 +104,16 @@ class DeskSubject:
             owner = Ownership(claim=claim, leases=store, folder=folder, clock=clock)
             await owner.acquire()
             rest = life.gateway().rest(life.credentials, "main", owner.lease_end_ms)
+            rest.entry_end_ms = owner.entry_end_ms
 
             def venue_of(place_of: PlaceOf) -> BinanceVenue:
                 return BinanceVenue(
-                    universe=life.universe, rest=rest, clock=clock, dial=life.dial, place_of=place_of
+                    universe=life.universe,
+                    rest=rest,
+                    clock=clock,
+                    dial=life.dial,
+                    place_of=place_of,
+                    patience_ms=20_000,
                 )
 
             desk = assemble(

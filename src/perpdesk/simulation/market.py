@@ -17,11 +17,13 @@ from perpdesk.exchange.server import RunningServer
 from perpdesk.simulation.loop import Loop
 
 MINUTE_MS = 60_000
-_MOODS = ("quiet", "up", "down", "chop", "wild")
+_MOODS = ("quiet", "up", "down", "chop", "wild", *("wave",) * 8)
 _PPM = 1_000_000
 # Per second, in ppm of the price: drift and noise of each mood.
-_DRIFT = {"quiet": 0, "up": 60, "down": -60, "chop": 0, "wild": 0}
-_NOISE = {"quiet": 5, "up": 120, "down": 120, "chop": 300, "wild": 900}
+_DRIFT = {"quiet": 0, "up": 60, "down": -60, "chop": 0, "wild": 0, "wave": 0}
+_NOISE = {"quiet": 5, "up": 120, "down": 120, "chop": 300, "wild": 900, "wave": 60}
+# A wave goes up for so long and then down for so long, this much a second.
+_WAVE_MS, _WAVE_PPM = 120_000, 130
 
 
 @dataclass
@@ -35,13 +37,16 @@ class Mood:
 class Market:
     """Moves the prices of one exchange. frozen: symbols whose feed stands still, with the time since when."""
 
-    def __init__(self, loop: Loop, server: RunningServer, seed: int, *, events: bool = True) -> None:
+    def __init__(
+        self, loop: Loop, server: RunningServer, seed: int, *, events: bool = True, waves: bool = False
+    ) -> None:
         self._loop, self._server = loop, server
         self._random = random.Random(f"market {seed}")
         self._events = events
         self.fired: Counter[str] = Counter()
         self.frozen_ms: dict[str, int] = {}
-        self._moods = [Mood("quiet", 0) for _ in server.world.contracts]
+        until_ms = 1 << 60 if waves else 0
+        self._moods = [Mood("wave" if waves else "quiet", until_ms) for _ in server.world.contracts]
         self._step_ms = self._random.choice((2_000, 3_000, 5_000))
         self.last_jump_ms = 0
         self._is_calm = False
@@ -111,7 +116,9 @@ class Market:
             mood.until_ms = now_ms + self._random.randrange(60_000, 600_000)
         market = self._server.world.markets[i]
         seconds = self._step_ms / 1000
-        ppm = _DRIFT[mood.name] * seconds + self._random.gauss(0, _NOISE[mood.name]) * seconds**0.5
+        wave = _WAVE_PPM if (now_ms // _WAVE_MS + i) % 2 else -_WAVE_PPM
+        drift = wave if mood.name == "wave" else _DRIFT[mood.name]
+        ppm = drift * seconds + self._random.gauss(0, _NOISE[mood.name]) * seconds**0.5
         self._to(i, market.last + int(market.last * ppm / _PPM), walk=True)
 
     def _to(self, i: int, price: int, *, walk: bool) -> None:

@@ -19,15 +19,15 @@ from perpdesk.simulation.swarm import DESK, Job
 
 # A path is known by the functions that wait: the first that matches names it.
 PATHS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("recovery", ("_restore", "restore", "recover", "_start", "start", "_make_ready", "take_lease")),
-    ("reconcile", ("Reconciler.", "reconcile", "_sweep", "import_fill", "backfill")),
-    ("entry", ("entry_", "_is_written", "open_position", "set_leverage")),
-    ("protect", ("_protect", "CoverageAudit", "DisasterStops", "cover", "close_position_stop", "audit")),
-    ("close", ("exit", "close", "limit_ioc")),
-    ("replace", ("_take_back", "cancel", "_leave")),
-    ("partial take-profit", ("book_fill", "_own_fill", "booked")),
-    ("delivery", ("Delivery.", "place", "protect", "_send")),
+    ("recovery", ("Recovery.", "_recover", "_make_ready", "take_lease", "BinanceVenue._start", "write_down")),
+    ("reconcile", ("Reconciler.", "EngineSink.", "import_fill")),
+    ("replace", ("_take_back", "_leave", "DisasterStops.")),
+    ("protect", ("Protection.", "close_position_stop")),
+    ("entry", ("_is_written", "entry_approved", "_take_symbol", "open_position", "set_leverage")),
 )
+# What the rest of delivery and booking does is known by the leg that was last on the wire.
+_WORK = ("Delivery.", "LiveEngine.", "StoreRecorder.", "Writer.", "AccountFacts.")
+_LEGS = {"e1": "entry", "xs": "protect", "xt": "protect", "xm": "close", "dz": "protect"}
 OTHER = "other"
 
 
@@ -47,12 +47,15 @@ def path_of(where: str) -> str:
     for name, marks in PATHS:
         if any(mark in where for mark in marks):
             return name
+    if any(mark in where for mark in _WORK):
+        leg = where.rpartition("@")[2]
+        return "partial take-profit" if leg.startswith("s") else _LEGS.get(leg, OTHER)
     return OTHER
 
 
 def scene(options: Options) -> Options:
     """A calm world with one process, in which every path is gone through."""
-    return replace(options, faults=0.0, people=False, events=False, deaths=False)
+    return replace(options, faults=0.0, people=False, events=False, deaths=False, waves=True)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ RECOVERY_US = 15_000_000
 _E8 = 100_000_000
 # What was on its way when the answer came.
 _ON_THE_WAY_US = 2_000_000
+# The desk hears of a loss from the stream, or else from its next look at the statement.
+_TRIP_US = 40_000_000
 # The desk reads its switch and its rungs so often, at the latest.
 _SWITCH_US = 5_000_000
 # So long may stops be larger than what they protect (they can only reduce; resizing takes a moment).
@@ -248,7 +250,7 @@ class Observer:
             and self._signed_us(client_id) > self.switched_off_us + _SWITCH_US
         ):
             self.violate("I10", f"entry {client_id} while trading is switched off")
-        if self.tripped_us is not None and self.loop.now_us > self.tripped_us + 1_000_000:
+        if self.tripped_us is not None and self._signed_us(client_id) > self.tripped_us + _TRIP_US:
             self.violate("I9", f"entry {client_id} after the daily loss limit was reached")
         since_ms = self.stale_since_ms.get(contract.symbol)
         if self.limits.stale_ms is not None and since_ms is not None:
@@ -358,6 +360,9 @@ class Observer:
             uncovered = uncovered_lots(world, account, contract, ours)
             if uncovered == 0 and contract not in self.meter.running:
                 continue
+            if (uncovered == 0) != (contract not in self.meter.running):
+                word = "bare" if uncovered else "covered"
+                self.trace.say(word, f"{world.contracts[contract].symbol} {uncovered} of {ours}")
             traded = world.contracts[contract].status == "TRADING"
             self.meter.look(
                 contract,

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from perpdesk.domain.errors import PerpdeskError
+from perpdesk.engine import ids
 from perpdesk.exchange.core.accounts import Keys
 from perpdesk.exchange.core.world import Rules
 from perpdesk.exchange.server import RunningServer, ServeOptions
@@ -34,13 +35,14 @@ EPOCH_MS = 1_700_000_000_000 // 3_600_000 * 3_600_000
 PRICES = {"BTCUSDT": "50000", "ETHUSDT": "2500", "SOLUSDT": "150", "DOGEUSDT": "0.2"}
 CALM_MS = 150_000
 _LIVES_MAX = 60
+_QUICK_US = 10_000_000
 
 
 @dataclass(frozen=True)
 class Options:
     """What a run is. minutes: with faults; then CALM_MS without. crash_at: of the first lives (a list of task
     steps; None in it: not that life); without it the seed chooses. fifo: steps in order (for reading).
-    record: keep the place of every step of the first life."""
+    record: keep the place of every step of the first life. waves: all prices go up and down, evenly."""
 
     faults: float = 0.4
     minutes: int = 15
@@ -51,6 +53,7 @@ class Options:
     crash_at: tuple[int | None, ...] = ()
     fifo: bool = False
     record: bool = False
+    waves: bool = False
     tell: Callable[[str], None] | None = None
 
 
@@ -91,8 +94,17 @@ class Simulation:
         self.server = self._server()
         self.network = Network(loop, self.server, trace, seed)
         loop.connect = self.network.connect
-        self.market = Market(loop, self.server, seed, events=options.events)
-        self.faults = Faults(loop, self.server, self.network, file, seed, options.faults, self.living)
+        self.market = Market(loop, self.server, seed, events=options.events, waves=options.waves)
+        self.faults = Faults(
+            loop,
+            self.server,
+            self.network,
+            file,
+            seed,
+            options.faults,
+            self.living,
+            self._clocks_of_the_living,
+        )
         acts = subject.acts(file) | {"HUM-10 kill -9": self._kill_one, "CON-01 started twice": self._second}
         self.person = Person(loop, self.server, seed, acts)
         self.observer = Observer(
@@ -107,6 +119,8 @@ class Simulation:
         loop.world_step = self.observer.look
         self.universe = _universe(self.server)
         self.lives: list[Incarnation] = []
+        self.clocks: dict[int, ProcessClock] = {}
+        self._leg = ""
         self.ends: list[str] = []
         self.places: list[str] = []
         self._is_calm = False
@@ -140,9 +154,12 @@ class Simulation:
 
     def _record(self, incarnation: Incarnation, place: str) -> None:
         if incarnation.number == 1 and not self._is_calm:
-            self.places.append(place)
+            self.places.append(f"{place} @{self._leg}")
 
     def _arrived(self, sent: Sent) -> None:
+        named = ids.parse(sent.client_id)
+        if named is not None:
+            self._leg = named.leg
         self.observer.arrived(sent)
         self.books.before_the_wire(sent)
 
@@ -152,15 +169,25 @@ class Simulation:
         """Processes that have not died."""
         return [one for one in self.lives if not one.is_dead]
 
+    def _clocks_of_the_living(self) -> list[ProcessClock]:
+        return [self.clocks[one.number] for one in self.living()]
+
     async def supervise(self) -> None:
         """Keep one process alive: whatever dies is started again after half a second to five."""
+        quick = 0
         while True:
             incarnation = self._born()
+            ends = len(self.ends)
             await self._until_dead(incarnation)
+            lived_us = self.loop.now_us - incarnation.born_us
+            quick = quick + 1 if lived_us < _QUICK_US and len(self.ends) > ends else 0
             if len(self.lives) > _LIVES_MAX:
                 self.observer.violate("CP-21", f"{len(self.lives)} lives: the desk cannot stay alive")
                 return
-            await self.loop.pause(self.random.randrange(500, 5_000))
+            # one that cannot even start is started less and less often
+            await self.loop.pause(
+                self.random.randrange(500, 5_000) + min(20_000, 500 << min(quick, 6)) * (quick > 1)
+            )
 
     def _born(self) -> Incarnation:
         number = len(self.lives) + 1
@@ -169,7 +196,7 @@ class Simulation:
         self.lives.append(incarnation)
         self.trace.say("born", incarnation.name)
         offset_ms = self.random.choice((0, 0, -300, 700)) if self.options.faults else 0
-        clock = ProcessClock(self.loop, offset_ms=offset_ms)
+        clock = self.clocks[number] = ProcessClock(self.loop, offset_ms=offset_ms)
         life = Life(
             self.loop, incarnation, clock, self.file, self.network, self.universe, self.seed, self._is_dead
         )

@@ -13,6 +13,7 @@ from typing import Any
 
 from perpdesk.exchange.faults import Fault
 from perpdesk.exchange.server import RunningServer
+from perpdesk.simulation.clock import ProcessClock
 from perpdesk.simulation.database import DatabaseFile
 from perpdesk.simulation.loop import Incarnation, Loop
 from perpdesk.simulation.network import Network
@@ -134,9 +135,11 @@ class Faults:
         seed: int,
         share: float,
         living: Callable[[], list[Incarnation]],
+        clocks: Callable[[], list[ProcessClock]],
     ) -> None:
         self._loop, self._server, self._network = loop, server, network
         self._database, self._share, self._living = database, share, living
+        self._clocks = clocks
         self._random = random.Random(f"weather {seed}")
         self.fired: Counter[str] = Counter()
         self.banned_until_us = 0
@@ -182,7 +185,8 @@ class Faults:
             self._ban,
             self._throttled,
             self._frozen,
-            self._server_clock,
+            self._clock_steps,
+            self._clock_drifts,
             self._database_down,
             self._keep_alive_dies,
         ]
@@ -201,7 +205,6 @@ class Faults:
         """The faults stop."""
         self._is_calm = True
         self._server.faults.clear()
-        self._server.step_clock(-self._server.shown_ms() + self._server.now_ms())
         weather = self._network.weather
         weather.is_down = weather.streams_down = weather.requests_down = False
         weather.reset_ppm, weather.jitter_ms = 0, 10
@@ -321,12 +324,23 @@ class Faults:
         self.fired["CLK-04 process frozen"] += 1
         self._loop.freeze(self._random.choice(living), self._some_ms(500, 60_000))
 
-    async def _server_clock(self) -> None:
-        self.fired["CLK-01 clocks part"] += 1
-        ms = self._random.choice((-4_000, -1_500, 1_500, 4_000))
-        self._server.step_clock(ms)
+    async def _clock_steps(self) -> None:
+        clocks = self._clocks()
+        if not clocks:
+            return
+        ms = self._random.choice((-4_000, -1_500, 1_500, 4_000) * 3 + (-600_000, 600_000))
+        self.fired["CLK-02 clock steps" if abs(ms) > 60_000 else "CLK-01 clocks part"] += 1
+        clock = self._random.choice(clocks)
+        clock.step(ms)
         await self._loop.pause(self._some_ms(5_000, 60_000))
-        self._server.step_clock(-ms)
+        clock.step(-ms)
+
+    async def _clock_drifts(self) -> None:
+        clocks = self._clocks()
+        if not clocks:
+            return
+        self.fired["CLK-01 clock drifts"] += 1
+        self._random.choice(clocks).drift(self._random.choice((-500, -100, 100, 500)))
 
     async def _database_down(self) -> None:
         self._database.faults.down = True
