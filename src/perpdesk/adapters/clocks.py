@@ -38,6 +38,13 @@ class VirtualClock:
         heapq.heappush(self._sleepers, (ms, next(self._serial), future))
         await future
 
+    @property
+    def next_ms(self) -> int | None:
+        """When the first sleeper is due; None: nobody sleeps."""
+        while self._sleepers and self._sleepers[0][2].done():
+            heapq.heappop(self._sleepers)
+        return self._sleepers[0][0] if self._sleepers else None
+
     def advance_to(self, ms: int) -> None:
         """Set the time; an earlier one is ignored. Due sleepers become ready."""
         self._now_ms = max(self._now_ms, ms)

@@ -374,6 +374,22 @@ async def test_more_bookings_in_a_millisecond_than_a_page_holds_are_an_error(
             await desk.venue.income_since(desk.server.now_ms() - DAY_MS)
 
 
+async def test_a_crowded_millisecond_is_read_kind_by_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with binance_desk() as desk:
+        opening_e8 = await desk.venue.wallet_e8()
+        for i in range(4):
+            await by_hand(desk, "BUY" if i % 2 == 0 else "SELL", 10, f"web_{i}")
+        booked = desk.server.world.accounts[0].income
+        fresh = [row for row in booked if row["incomeType"] in ("COMMISSION", "REALIZED_PNL")]
+        for row in fresh:
+            row["time"] = desk.server.now_ms() - 10
+        monkeypatch.setattr(truth, "PAGE", len(fresh) - 1)
+        rows = await desk.venue.income_since(desk.server.now_ms() - 11)
+        rows = [row for row in rows if row.kind != "TRANSFER"]
+        assert len(rows) == len(fresh)
+        assert opening_e8 + sum(row.amount_e8 for row in rows) == await desk.venue.wallet_e8()
+
+
 # -- answers that are none ---------------------------------------------------------------------------
 
 READS: dict[str, tuple[str, Callable[[BinanceDesk], Awaitable[object]]]] = {

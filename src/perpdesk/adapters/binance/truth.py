@@ -28,6 +28,17 @@ from perpdesk.ports import AccountSettings, Income, Leg, OpenOrder, VenueFill
 
 PAGE: Final = 1_000
 WINDOW_MS: Final = 7 * 86_400_000
+# Kinds of income of which one millisecond may have many.
+CROWDING: Final = (
+    "REALIZED_PNL",
+    "COMMISSION",
+    "FUNDING_FEE",
+    "INSURANCE_CLEAR",
+    "TRANSFER",
+    "COMMISSION_REBATE",
+    "REFERRAL_KICKBACK",
+    "API_REBATE",
+)
 # Client ids of orders that were asked for once, the newest so many.
 REMEMBERED_MAX: Final = 10_000
 # Quantities of contracts outside the universe are told in units of 10^-8.
@@ -123,10 +134,29 @@ class AccountTruth:
                 continue
             newest_ms = max(row.time for row in page)
             if newest_ms <= start_ms:
-                raise MalformedAnswer(f"{PAGE} bookings at {start_ms} alone: those beyond cannot be read")
+                for row in await self._crowded(start_ms):
+                    found[row.income_type, text(row.symbol, ""), str(row.tran_id)] = row
+                newest_ms = start_ms + 1
             start_ms = newest_ms  # again: this very millisecond may have more
         rows = sorted(found.items(), key=lambda one: (one[1].time, one[0]))
         return [_reading(_income, 0, row) for _, row in rows]
+
+    async def _crowded(self, ms: int) -> list[p.Income]:
+        """A millisecond with more bookings than a page holds, kind by kind and symbol by symbol."""
+        rows: list[p.Income] = []
+        at: tuple[tuple[str, str | int], ...] = (("startTime", ms), ("endTime", ms), ("limit", PAGE))
+        for kind in CROWDING:
+            page: list[p.Income] = await self._rest.ask(to.INCOME, (("incomeType", kind), *at))
+            if len(page) < PAGE:
+                rows += page
+                continue
+            for rules in self._rules:
+                narrow = (("symbol", rules.symbol), ("incomeType", kind), *at)
+                page = await self._rest.ask(to.INCOME, narrow)
+                if len(page) == PAGE:
+                    raise MalformedAnswer(f"{PAGE} bookings of {rules.symbol} at {ms}: more cannot be read")
+                rows += page
+        return rows
 
     async def settings(self) -> AccountSettings:
         """Modes, and leverage and margin type of the universe's symbols."""

@@ -50,7 +50,12 @@ RUNS = table(
 PAIRS = table(
     "volume_pairs",
     Column("pair_id", String(36), primary_key=True),
-    Column("run_id", BigInteger().with_variant(Integer(), "sqlite"), ForeignKey("volume_runs.run_id"), nullable=False),
+    Column(
+        "run_id",
+        BigInteger().with_variant(Integer(), "sqlite"),
+        ForeignKey("volume_runs.run_id"),
+        nullable=False,
+    ),
     _number("seq"),
     _number("user_id"),
     text("token_key", 160),

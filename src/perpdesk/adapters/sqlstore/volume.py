@@ -24,6 +24,7 @@ from perpdesk.domain.volume_books import (
     VolumeLease,
     VolumeOrder,
     VolumePair,
+    VolumePairSum,
     VolumeReading,
     VolumeRow,
     VolumeRun,
@@ -123,6 +124,13 @@ class Volume(Session):
                 select = select.where(column == value)
         return await self._listed(VolumePair, select)
 
+    async def volume_pair_sums(self, run_ids: Sequence[int]) -> list[VolumePairSum]:
+        """What a status needs of the pairs of these runs, in order."""
+        c = t.PAIRS.c
+        columns = [c[name] for name in VolumePairSum.__struct_fields__]
+        select = sa.select(*columns).where(c.run_id.in_(run_ids)).order_by(c.run_id, c.seq)
+        return await self._listed(VolumePairSum, select)
+
     async def volume_orders(self, pair_id: str | None = None) -> list[VolumeOrder]:
         """Orders (of one pair)."""
         select = sa.select(t.ORDERS, t.ORDERS.c.params_hash.label("config_hash"))
@@ -131,7 +139,10 @@ class Volume(Session):
         return await self._listed(VolumeOrder, select.order_by(t.ORDERS.c.client_id))
 
     async def volume_fills(
-        self, user_id: int | None = None, token_key: str | None = None, from_ms: int = 0,
+        self,
+        user_id: int | None = None,
+        token_key: str | None = None,
+        from_ms: int = 0,
         until_ms: int | None = None,
     ) -> list[VolumeFill]:
         """Executions by venue time."""
@@ -161,7 +172,9 @@ class Volume(Session):
     async def volume_readings(self, user_id: int, token_key: str) -> list[VolumeReading]:
         """Queries of the counter, oldest first."""
         where = matches(t.READINGS, {"user_id": user_id, "token_key": token_key})
-        return await self._listed(VolumeReading, sa.select(t.READINGS).where(*where).order_by(t.READINGS.c.id))
+        return await self._listed(
+            VolumeReading, sa.select(t.READINGS).where(*where).order_by(t.READINGS.c.id)
+        )
 
     async def volume_halts(self, strategy_id: str | None = None) -> list[VolumeHalt]:
         """Halts that no person has cleared."""
