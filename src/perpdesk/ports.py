@@ -128,6 +128,7 @@ class Fate(Enum):
 
     ALIVE = "alive"
     ENDED = "ended"  # it was accepted; what traded of it is told as fills
+    UNFILLED = "unfilled"  # it was accepted and has ended without a fill
     ABSENT = "absent"  # it was never accepted and cannot be any more
 
 
@@ -456,6 +457,14 @@ class LiveVenue(Venue, Protocol):
 
     def exchange_ms(self) -> int:
         """The exchange's time as far as it is known."""
+        ...
+
+    async def prepare(self, order: NewOrder) -> str | None:
+        """What an entry needs before it is sent (its leverage). What went wrong, None if nothing."""
+        ...
+
+    def catch_up(self) -> None:
+        """Read soon, from the exchange's history, what the stream may not have told."""
         ...
 
     def mark(self, symbol: int) -> tuple[int, int]:

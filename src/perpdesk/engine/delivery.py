@@ -21,7 +21,7 @@ from typing import Any, Final, Protocol
 from perpdesk.domain.books import StoreFailed
 from perpdesk.domain.errors import PerpdeskError
 from perpdesk.engine.executor import Executor, Place
-from perpdesk.engine.ids import created_ms_of, parse
+from perpdesk.engine.ids import parse
 from perpdesk.engine.recorder import Recorder
 from perpdesk.kernel import venue as doors
 from perpdesk.kernel.records import (
@@ -50,6 +50,8 @@ PAST_MAX = 2_000
 AGAIN_MS = 250
 AGAIN_MAX_MS = 2_000
 SETTLE_AGAIN_MS = 2_000
+# The fills of a market order that the stream does not tell are read after this, and again.
+LISTEN_MS, LISTENS_MAX = 1_000, 20
 # A cancel that is answered "unknown order" is tried again for so long, unless a fact tells the order's end.
 DENIED_MS, DENIED_AGAIN_MS = 60_000, 2_000
 
@@ -118,7 +120,8 @@ class Line:
 class Delivery(Executor):
     """An executor whose ``sync`` returns at once; workers carry the orders.
 
-    judge: the gate at the wire. owns(order): makes the symbol its strategy's, or says why not.
+    judge: the gate at the wire; foresee: what it would say, before anything is written down. owns(order):
+    makes the symbol its strategy's, or says why not.
     on_refused(order, answer): protection was refused. on_sent(order, answer, ms): for the meters.
     """
 
@@ -126,6 +129,7 @@ class Delivery(Executor):
     recorder: LiveRecorder = field(kw_only=True)
     clock: Clock = field(kw_only=True)
     judge: WireJudge = field(kw_only=True)
+    foresee: WireJudge = field(kw_only=True, default=lambda order: None)
     on_refused: Callable[[NewOrder, Answer], None] = field(kw_only=True)
     on_sent: Callable[[NewOrder, Answer, int], None] = field(kw_only=True, default=lambda o, a, ms: None)
     on_store_failed: Callable[[StoreFailed], None] = field(kw_only=True, default=lambda error: None)
@@ -138,6 +142,7 @@ class Delivery(Executor):
         super().__post_init__()
         self._wakes = [asyncio.Event() for _ in range(self.books.slots.shape[1])]
         self._tasks: set[asyncio.Task[None]] = set()
+        self._aside: set[Place] = set()
         self._failed: asyncio.Future[None] | None = None
         self._is_shut = False
 
@@ -222,7 +227,7 @@ class Delivery(Executor):
         """A position is flat: its code is history, unless an entry of it may still fill."""
         line = self.lines.get((v, s, SLOT_ENTRY))
         may_fill = line is not None and (line.flying is not None or not line.is_quiet)
-        if not may_fill and (v, s, SLOT_ENTRY) not in self.open:
+        if not may_fill and (v, s, SLOT_ENTRY) not in self._aside and (v, s, SLOT_ENTRY) not in self.open:
             super().end_position(v, s)
 
     def forget_symbol(self, s: int) -> list[NewOrder]:
@@ -274,7 +279,7 @@ class Delivery(Executor):
     @property
     def entries_are_out(self) -> bool:
         """Is an entry on the wire, or of unknown fate?"""
-        return any(
+        return any(place[2] == SLOT_ENTRY for place in self._aside) or any(
             place[2] == SLOT_ENTRY and (not line.is_quiet or line.flying is not None)
             for place, line in self.lines.items()
         )
@@ -347,8 +352,14 @@ class Delivery(Executor):
             if held is not None:
                 self._leave(place)
             if line.leaving:
-                return [now_ms]
-            return [] if line.doubts else await self._send(place)
+                return []  # its end wakes us
+            if line.doubts or place in self._aside:
+                return []
+            if slot.reduce_only:
+                return await self._send(place)
+            self._aside.add(place)  # what fills of it before its answer must not wait for its stop
+            self._spawn(self._send_aside(place))
+            return []
         if slot.kind == MARKET:
             if held is not None and (held.kind == MARKET or self._was_triggered(held)):
                 return []  # it works; its fills, or its end, will wake us
@@ -363,12 +374,25 @@ class Delivery(Executor):
             self._line(place).leaving.append(held)
             self.mirror[place].kind = NONE
 
+    async def _send_aside(self, place: Place) -> None:
+        """Send an order that increases exposure while the symbol's worker goes on."""
+        try:
+            slot = self.books.slots[place]
+            again = await self._send(place) if slot.kind != NONE and not slot.reduce_only else []
+        finally:
+            self._aside.discard(place)
+        self.wake(place[1])
+        for ms in again:
+            self._spawn(self._wake_at(place[1], ms))
+
     async def _send(self, place: Place) -> list[int]:
         v, s, k = place
         now_ms = self.clock.now_ms()
         slot = self.books.slots[place]
         position = self.books.positions[v, s]
         opening = k == SLOT_ENTRY and position.lots == 0
+        if opening and self.codes.get((v, s)) in self.filled:
+            super().end_position(v, s)  # flat since: only the rest of its entry was waited for
         if opening and (v, s) in self.codes:
             slot.kind = NONE  # an earlier entry is not over: never two
             return []
@@ -382,10 +406,13 @@ class Delivery(Executor):
         order, tag = self._order(v, s, k, code), int(slot.tag)
         self.orders[order.client_id] = Sent(order, tag, order.lots, now_ms)
         if not order.reduce_only:
-            refusal = self.judge(order)
+            refusal = self.foresee(order)
             if refusal is not None:
                 await self._not_sent(order, opening, refusal)
                 return []
+        if opening and (problem := await self.venue.prepare(order)) is not None:
+            await self._not_sent(order, opening, problem)
+            return []
         if opening and not await self._is_written(order, now_ms):
             return []
         if not order.reduce_only and (refusal := self.judge(order)) is not None:
@@ -424,6 +451,8 @@ class Delivery(Executor):
         if answer.outcome is Outcome.ACCEPTED:
             line.refusals = line.wait_until_ms = 0
             await self._accepted(order, tag, now_ms)
+            if order.kind == MARKET:
+                self._spawn(self._listen(order))
             return []
         if answer.outcome is Outcome.UNKNOWN and order.client_id not in self.orders:
             return []  # its fills, or its end, were told while it was on the wire
@@ -536,6 +565,7 @@ class Delivery(Executor):
                 again.append(now_ms + DENIED_AGAIN_MS)
                 continue
             line.denied_ms.pop(order.client_id, None)
+            self.wake(order.symbol)
             line.leaving = [one for one in line.leaving if one.client_id != order.client_id]
             if not taken and order.slot == SLOT_ENTRY and order.client_id in self.orders:
                 # filled, ended or forgotten by the venue: only one of them is a death
@@ -550,6 +580,14 @@ class Delivery(Executor):
                 await self._entry_dead(order)
         return again
 
+    async def _listen(self, order: NewOrder) -> None:
+        """A market order trades at once. What the stream does not tell of it in time is read."""
+        for _ in range(LISTENS_MAX):
+            await self.clock.sleep_until(self.clock.now_ms() + LISTEN_MS)
+            if order.client_id not in self.orders:
+                return
+            self.venue.catch_up()
+
     # -- unknown outcomes --------------------------------------------------------------------
 
     async def _settle(self, order: NewOrder, fence_ms: int) -> None:
@@ -560,8 +598,6 @@ class Delivery(Executor):
         while order.client_id in line.doubts:
             try:
                 fate = await self.venue.settle(order.symbol, order.client_id, fence_ms)
-                if fate is Fate.ENDED and opening and not await self._has_traded(order):
-                    fate = Fate.ABSENT  # it was accepted and died without a fill
             except PerpdeskError as error:
                 LOG.warning("the fate of %s is not known yet: %s", order.client_id, error)
                 await self.clock.sleep_until(self.clock.now_ms() + SETTLE_AGAIN_MS)
@@ -576,15 +612,16 @@ class Delivery(Executor):
     async def _settled(self, order: NewOrder, fate: Fate, opening: bool) -> None:
         place = (order.sleeve, order.symbol, order.slot)
         now_ms = self.clock.now_ms()
-        if fate is Fate.ABSENT:
+        if fate in (Fate.ABSENT, Fate.UNFILLED):
             if not order.reduce_only:
-                await self._dead(order, opening, "proven absent")
+                await self._dead(order, opening, f"proven {fate.value}")
             else:
                 self.orders.pop(order.client_id, None)
-                self.recorder.order_refused(order, "proven absent", now_ms)
+                self.recorder.order_refused(order, f"proven {fate.value}", now_ms)
             return
         tag = self.tag_of(order.client_id, place)
-        if fate is Fate.ENDED:  # its fills are told; an entry has at least one
+        if fate is Fate.ENDED:  # its fills are told, or read
+            self.venue.catch_up()
             if opening:
                 slot = self.books.slots[place]
                 if slot.kind == MARKET and slot.side == order.side:
@@ -596,14 +633,6 @@ class Delivery(Executor):
             await self._accepted(order, tag, now_ms)
         else:
             self._line(place).leaving.append(order)
-
-    async def _has_traded(self, order: NewOrder) -> bool:
-        named = parse(order.client_id)
-        since_ms = self.venue.exchange_ms() - 600_000
-        if named is not None:  # a process that is dead now may have sent it long ago
-            since_ms = min(since_ms, created_ms_of(named.position_code) - 60_000)
-        fills = await self.venue.fills_since(order.symbol, since_ms)
-        return any(fill.client_id == order.client_id for fill in fills)
 
     # -- small things ------------------------------------------------------------------------
 

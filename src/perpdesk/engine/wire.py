@@ -82,17 +82,25 @@ class WireGate:
         if order.reduce_only:
             self.limits.sent(now_ms)
             return None
+        why = self.foresee(order)
+        if why is not None:
+            return why
+        self.limits.sent(now_ms)
+        self.throttle.sent(self.strategies[order.sleeve], order.symbol, order.side, now_ms)
+        return None
+
+    def foresee(self, order: NewOrder) -> Reason:
+        """What ``judge`` would say now; nothing is counted as sent."""
+        if order.reduce_only:
+            return None
         try:
-            why = self._why_not(order, now_ms)
+            why = self._why_not(order, self.clock.now_ms())
         except Exception:
             LOG.exception("a check before the wire failed; the order %s is not sent", order.client_id)
             why = CHECK_FAILED
         if why is not None:
             self.refused[why.partition(":")[0]] += 1
-            return why
-        self.limits.sent(now_ms)
-        self.throttle.sent(self.strategies[order.sleeve], order.symbol, order.side, now_ms)
-        return None
+        return why
 
     def _why_not(self, order: NewOrder, now_ms: int) -> Reason:
         if not self.rungs.now().may_increase:

@@ -10,9 +10,10 @@ from perpdesk.adapters.binance.market_stream import MarketStream
 from perpdesk.adapters.binance.orders import Orders
 from perpdesk.adapters.binance.quantise import Rules
 from perpdesk.adapters.binance.rest import Rest
-from perpdesk.adapters.binance.standing import Standing, settle
+from perpdesk.adapters.binance.standing import Found, Standing, p_text, settle
 from perpdesk.adapters.binance.truth import AccountTruth
 from perpdesk.adapters.binance.user_stream import UserStream
+from perpdesk.domain import units
 from perpdesk.domain.errors import InputError
 from perpdesk.kernel.records import STOP
 from perpdesk.ports import AccountSettings, Answer, Clock, Fate, Income, Leg, NewOrder, OpenOrder, VenueFill
@@ -62,6 +63,8 @@ class LiveSide:
             self._known.number(known, found.order.order_id)
         if known is not None and found.standing is Standing.ABSENT and self._account is not None:
             self._account.end(known)
+        if found.standing is Standing.ENDED and _is_unfilled(found):
+            return Fate.UNFILLED
         return _FATES[found.standing]
 
     async def close_position_stop(self, symbol: int, client_id: str, side: int, price: int) -> Answer:
@@ -87,6 +90,15 @@ class LiveSide:
     def exchange_ms(self) -> int:
         """The exchange's time as far as it is known."""
         return self._rest.server.now_ms()
+
+    async def prepare(self, order: NewOrder) -> str | None:
+        """Set the leverage that an entry asks for. What went wrong, None if nothing."""
+        return await self._sending.set_leverage(order)
+
+    def catch_up(self) -> None:
+        """Read soon what the stream may not have told."""
+        if self._account is not None:
+            self._account.gap(0)
 
     def mark(self, symbol: int) -> tuple[int, int]:
         """The newest mark price and its exchange time; (0, 0) before the first."""
@@ -114,6 +126,18 @@ class LiveSide:
 
     @property
     def _last_resort(self) -> LastResort:
+        return LastResort(self._sending)
+
+    @property
+    def _sending(self) -> Orders:
         if self._orders is None:
             raise InputError("is not started: call start() first", field="venue")
-        return LastResort(self._orders)
+        return self._orders
+
+
+def _is_unfilled(found: Found) -> bool:
+    """Has an order that has ended traded nothing, by its own figure?"""
+    if found.order is not None:
+        executed = found.order.executed_qty
+        return isinstance(executed, str) and units.decimal_of(executed, "executedQty") == 0
+    return found.algo is not None and p_text(found.algo.algo_status) in ("CANCELED", "EXPIRED", "REJECTED")

@@ -15,7 +15,7 @@ from perpdesk.adapters.binance.known_orders import Known, KnownOrders
 from perpdesk.adapters.binance.limits import Lane
 from perpdesk.adapters.binance.outcome import Then, Verdict, classify
 from perpdesk.adapters.binance.quantise import Rules
-from perpdesk.adapters.binance.rest import Reply, Rest
+from perpdesk.adapters.binance.rest import Reply, Rest, read_reply
 from perpdesk.adapters.binance.socket_api import SocketApi
 from perpdesk.adapters.binance.standing import Standing, look
 from perpdesk.adapters.binance.translate import Request, amend_request, request_of
@@ -203,7 +203,8 @@ class Orders:
             return None
         params = (("symbol", rules.symbol), ("leverage", order.leverage))
         try:
-            answer = await self.rest.ask(to.LEVERAGE, params, Lane.ENTRY)
+            reply = await self.rest.send(to.LEVERAGE, params, Lane.ENTRY, self._deadline(Lane.ENTRY))
+            answer: p.Leverage = read_reply(to.LEVERAGE, reply)
         except PerpdeskError as error:
             self.leverages.pop(rules.symbol, None)
             return f"leverage {order.leverage} was not set: {error}"

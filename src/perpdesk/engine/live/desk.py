@@ -60,6 +60,8 @@ from perpdesk.ports import (
 
 LOG = logging.getLogger(__name__)
 
+# A clock that moves by more than this against the steady one within a second has been set.
+CLOCK_JUMP_MS = 2_000
 SWITCH_MS = 2_000
 # The state under which switched-off strategies are kept.
 THROTTLE = "throttle"
@@ -69,6 +71,13 @@ FLUSH_AGAIN_MS = 500
 RECONCILE_GAP_MS = 2_000
 START_AGAIN_MS = 1_000
 _WIND_DOWN_MS = 8_000
+
+
+class ClockJumped(PerpdeskError):
+    """The machine's clock was set, or the machine slept. The process ends and is started again."""
+
+    def __init__(self, by_ms: float) -> None:
+        super().__init__(f"the clock jumped by {by_ms:.0f} ms: start again; synchronise the machine's time")
 
 
 class LiveFeed(LiveVenue, Protocol):
@@ -186,6 +195,7 @@ class LiveDesk:
             ids=self.ids,
             clock=clock,
             judge=self._judge,
+            foresee=lambda order: self.gate.foresee(order),
             on_refused=self._refused,
             on_sent=self._sent,
             on_store_failed=self._store_failed,
@@ -331,6 +341,7 @@ class LiveDesk:
                 self._write(),
                 self._poll_switch(),
                 self._mind_money(),
+                self._watch_clock(),
                 self.money.run(),
                 beat_for_ever(self.pulses, self.store, self.clock, self.protection.is_working),
             )
@@ -497,6 +508,17 @@ class LiveDesk:
             self._measure(began_ms)
             await self.clock.sleep_until(began_ms + 1_000)
             self.metrics.observe("loop_lag_ms", max(0, self.clock.now_ms() - began_ms - 1_000))
+
+    async def _watch_clock(self) -> None:
+        """Timers hang on the clock: when it jumps against the steady one, begin anew (CLK-02, CLK-04)."""
+        steady = asyncio.get_running_loop().time
+        ahead_ms = self.clock.now_ms() - steady() * 1_000
+        while True:
+            await self.clock.sleep_until(self.clock.now_ms() + 1_000)
+            now_ms = self.clock.now_ms() - steady() * 1_000
+            if abs(now_ms - ahead_ms) > CLOCK_JUMP_MS:
+                raise ClockJumped(now_ms - ahead_ms)
+            ahead_ms = now_ms
 
     def _measure(self, now_ms: int) -> None:
         """Put the gauges that a person looks at first."""

@@ -96,6 +96,8 @@ class Recovery:
                 self.engine.books.slots[place[0], place[1], SLOT_EXIT].tag = tag
                 leaving.append((*place, tag))
         await self._external()
+        for s in sorted({place[1] for place in map(self._place_of_row, rows) if place is not None}):
+            await self._drift(s, [row for row in rows if row.symbol == self.universe.symbols[s]])
         in_doubt = 0
         for intent in intents:
             in_doubt += self._settle_later(intent, now_ms)
@@ -138,7 +140,7 @@ class Recovery:
         cash = books.account.copy()
         folded = []
         direction = BUY if row.position_side is PositionSide.LONG else SELL
-        for fill in sorted(fills, key=lambda one: (one.fill_ms, abs(one.trade_id))):
+        for fill in fills:  # the store has them in their order; of one ms, as they were booked
             side = BUY if fill.side is Side.BUY else SELL
             lots = units.lots_of(fill.qty, self.universe.lot_step[s])
             price = units.to_units(fill.price, self.universe.price_digits[s], f"{row.symbol} price")
@@ -148,7 +150,6 @@ class Recovery:
                 books.account, books.instruments, books.positions, books.slots, books.heads,
                 v, s, side, price, lots, fee_e8, tag, fill.fill_ms,
             )  # fmt: skip
-            engine.drift_e8[s] += units.money_e8(fill.realized_pnl_venue) - realised
             engine.seen.add((s, fill.trade_id))
             engine.newest_fill_ms[s] = max(engine.newest_fill_ms.get(s, 0), fill.fill_ms)
             folded.append((side, price, lots, realised, fee_e8, fill.fill_ms))
@@ -164,6 +165,36 @@ class Recovery:
         position.funding_e8 += units.money_e8(row.funding)
         self.recorder.resume(row, v, s, folded)
 
+    async def _drift(self, s: int, live: Sequence[PositionRow]) -> None:
+        """What the exchange has realised beyond the sleeves since the symbol was last flat.
+
+        Rows that are closed since then had their part in it, and so had external lots.
+        """
+        engine, symbol, step = self.engine, self.universe.symbols[s], self.universe.lot_step[s]
+        since_ms = min(row.created_ms for row in live) - WINDOW_MS
+        fills = await self.store.fills(FillQuery(account_id=self.account_id, symbol=symbol, from_ms=since_ms))
+        held: dict[int | None, int] = {None: int(engine.external[s])}
+        for row in live:
+            place = self._place_of_row(row)
+            if place is not None:
+                held[row.id] = int(engine.books.positions[place].lots)
+        told, parts = 0, set[int | None]()
+        for fill in reversed(fills):
+            if not any(held.values()):
+                break
+            lots = units.lots_of(fill.qty, step)
+            owner = fill.position_id
+            held[owner] = held.get(owner, 0) - (lots if fill.side is Side.BUY else -lots)
+            told += units.money_e8(fill.realized_pnl_venue)
+            parts.add(owner)
+        ours = int(engine.books.positions["realised_e8"][:, s].sum())
+        for owner in parts - {row.id for row in live} - {None}:
+            assert owner is not None
+            closed = await self.store.position(owner)
+            ours += 0 if closed is None else units.money_e8(closed.realized_pnl)
+        engine.drift_e8[s] = told - ours
+        engine.was_shared[s] |= None in parts
+
     async def _exit_tag(self, row: PositionRow) -> int:
         """Why the position was being closed."""
         orders = await self.store.orders(self.account_id, row.id)
@@ -173,6 +204,7 @@ class Recovery:
 
     async def _external(self) -> None:
         """Lots that were external before."""
+        self.engine.external[:] = 0  # an earlier try may have failed after this
         for row in await self.store.external_lots(self.account_id):
             if row.symbol in self.universe.symbols and row.qty != 0:
                 s = self.universe.index(row.symbol)

@@ -144,6 +144,8 @@ class EngineSink:
         finally:
             self._settling.discard(client_id)
         place = self._engine.place_of(client_id)
+        if fate is Fate.ENDED:
+            self._venue.catch_up()
         if fate is not Fate.ALIVE and place is not None:
             now_ms = self._clock.now_ms()
             await self._engine.handle(OrderGone(client_id, symbol, *place, "VANISHED", now_ms))
