@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 LOCKS := requirements/build.txt requirements/base.txt requirements/test.txt
 
-.PHONY: setup demo test check lint bench conformance lock clean
+.PHONY: setup demo test check lint bench conformance kill lock clean
 
 setup: $(STAMP)
 
@@ -31,6 +31,10 @@ bench: setup
 # Strangers' clients live on the simulated exchange, each in an environment of its own.
 conformance: setup
 	$(BIN)/python conformance/run.py
+
+# Real processes, SIGKILL at random moments, three databases; then the exchange's statement against the books.
+kill: setup
+	$(BIN)/python proof/kill.py --write docs/proof/kill.md
 
 # Choose the versions anew: writes requirements/*.txt from requirements/*.in.
 lock: setup

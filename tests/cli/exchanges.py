@@ -26,7 +26,7 @@ class Exchange:
         made = self.server.accounts[account]
         return made.api_key, made.secret
 
-    def do(self, action: str, **arguments: Any) -> Any:
+    def do(self, action: str, /, **arguments: Any) -> Any:
         """One action of the control channel."""
         body = json.dumps({"do": action, **arguments}).encode()
         with urllib.request.urlopen(f"{self.url}/control", body, timeout=20) as answer:

@@ -27,7 +27,6 @@ def add_to(application: typer.Typer) -> None:
     group.command("upgrade")(upgrade_command)
     group.callback()(lambda: None)
     application.add_typer(group, name="db")
-    application.command("status")(status)
     application.command("report")(report)
 
 
@@ -85,7 +84,7 @@ async def _status(database: str) -> dict[str, object]:
                 if isinstance(control, TradingControl)
                 else "unknown: no entry is allowed"
             )
-            answer["live_positions"] = [_position_json(position) for position in live]
+            answer["live_positions"] = [position_json(position) for position in live]
         answer["journal"] = (
             f"intact, {check.rows} rows, head {check.head_hash[:16]}"
             if check.is_intact
@@ -118,9 +117,9 @@ def report(
         table("finished positions", list(rows[0]), [[_cell(value) for value in row.values()] for row in rows])
     )
     recent = positions[-10:]
-    cells = [[_cell(value) for value in _position_json(one).values()] for one in recent]
+    cells = [[_cell(value) for value in position_json(one).values()] for one in recent]
     if cells:
-        out.print(table("the last ones", list(_position_json(recent[0])), cells))
+        out.print(table("the last ones", list(position_json(recent[0])), cells))
 
 
 async def _report(
@@ -150,7 +149,8 @@ def _run_json(run: RunRow) -> dict[str, object]:
     }
 
 
-def _position_json(position: PositionRow) -> dict[str, object]:
+def position_json(position: PositionRow) -> dict[str, object]:
+    """A row for people and programs: figures as text, times in minutes."""
     return {
         "symbol": position.symbol,
         "side": position.position_side.value,

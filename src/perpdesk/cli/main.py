@@ -27,8 +27,12 @@ def _application() -> typer.Typer:
     from perpdesk.cli.exchange import add_to as add_exchange
     from perpdesk.cli.guardian import add_to as add_guardian
     from perpdesk.cli.kill import add_to as add_kill
+    from perpdesk.cli.live import add_to as add_live
     from perpdesk.cli.run import add_to as add_runs
     from perpdesk.cli.simulate import add_to as add_simulation
+    from perpdesk.cli.status import add_to as add_status
+    from perpdesk.cli.volume import add_to as add_volume
+    from perpdesk.cli.watch import add_to as add_watch
 
     application = typer.Typer(
         name="perpdesk",
@@ -38,6 +42,9 @@ def _application() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     add_runs(application)
+    add_live(application)
+    add_watch(application)
+    add_status(application)
     add_demo(application)
     add_exchange(application)
     add_configuration(application)
@@ -47,6 +54,7 @@ def _application() -> typer.Typer:
     add_guardian(application)
     add_accounts(application)
     add_simulation(application)
+    add_volume(application)
     return application
 
 

@@ -183,19 +183,13 @@ def _planted(
     options: Options, tries: int, runs_max: int, processes: int, only: str | None, start: int, as_json: bool
 ) -> int:
     wanted = [planted.of(only)] if only is not None else list(planted.PLANTED)
+    hunts = [swarm.Hunt(one.name, options, tries, runs_max, start) for one in wanted]
     found: list[planted.Found] = []
-
-    def run(seed: int, name: str) -> list[str]:
-        job = replace(swarm.seeds(seed, 1, options)[0], planted=name)
-        return [one.rule for one in swarm.work(job).violations]
-
-    try:
-        for one in wanted:
-            found.append(planted.hunt(one, run, tries=tries, runs_max=runs_max, start=start))
-            if not as_json:
-                notice(f"{one.name}: runs {list(found[-1].runs)}, rules {', '.join(found[-1].rules)}")
-    finally:
-        swarm.close()
+    for result in swarm.hunt_all(hunts, processes):
+        found.append(result)
+        if not as_json:
+            notice(f"{result.name}: runs {list(result.runs)}, rules {', '.join(result.rules)}")
+    found.sort(key=lambda one: [fault.name for fault in planted.PLANTED].index(one.name))
     rows: list[dict[str, Any]] = [
         {
             "name": one.name,

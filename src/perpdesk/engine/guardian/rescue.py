@@ -102,13 +102,16 @@ class Rescue:
     async def act(self, need: Need, legs: Sequence[Leg], orders: Sequence[OpenOrder]) -> None:
         """Do what was found: close first, then stops, then what is to be taken back. Errors are found again
         by the next look."""
+        closed = set()
         for leg in legs:
-            if leg.symbol in need.close and leg.lots:
-                await self._close(leg)
+            if leg.symbol in need.close and leg.lots and await self._close(leg):
+                closed.add(leg.symbol)
         if need.stops and self.stops is not None:
             self.stops.ticks = self.ticks
+            # A closed one needs no stop; what its order left over is found by the next look.
+            held = [leg for leg in legs if leg.symbol not in closed]
             absent = [s for s in self._flat_since if self._is_flat(s, self.clock.now_ms())]
-            tended = await self.stops.tend(legs, orders, self._sleeve_stops(orders), absent=absent)
+            tended = await self.stops.tend(held, orders, self._sleeve_stops(orders), absent=absent)
             for one in tended:
                 if one.must_close or one.is_fight:
                     for leg in legs:
@@ -125,12 +128,13 @@ class Rescue:
         self.stops = DisasterStops(cast(LiveVenue, self.venue), self.ids, self.clock, self.rule, self.ticks)
         return self
 
-    async def _close(self, leg: Leg) -> None:
+    async def _close(self, leg: Leg) -> bool:
         code = self.ids.position_code(self.clock.now_ms())
         side = -1 if leg.lots > 0 else 1
         answer = await self.venue.close(leg.symbol, self.ids.guardian(LEG_FLATTEN, code), side, abs(leg.lots))
         if answer.outcome is not Outcome.ACCEPTED:
             LOG.warning("closing %s: %s %s", self._name(leg.symbol), answer.outcome.value, answer.reason)
+        return answer.outcome is Outcome.ACCEPTED
 
     def _must_go(self, order: OpenOrder, rung: Rung, held: set[int], absent: Sequence[int]) -> bool:
         """Ours, and an entry, a take-profit on the rungs that take those back, or left of a flat symbol."""
