@@ -35,7 +35,7 @@ def test_a_death_on_the_way_marks_the_interval() -> None:
 def stop(**given: Any) -> SimpleNamespace:
     values = {
         "contract": 0, "side": -1, "type": "STOP_MARKET", "reduce_only": True, "close_position": False,
-        "position_side": "BOTH", "working_type": "CONTRACT_PRICE", "trigger": 95, "lots": 10,
+        "position_side": "BOTH", "working_type": "CONTRACT_PRICE", "trigger": 95, "lots": 10, "extreme": 0,
     }  # fmt: skip
     return SimpleNamespace(**values | given)
 
@@ -49,7 +49,7 @@ def uncovered(ours: int, *stops: SimpleNamespace, mark: int = 100) -> int:
 def test_a_good_stop_covers() -> None:
     assert uncovered(10, stop()) == 0
     assert uncovered(10, stop(lots=4), stop(lots=5)) == 1
-    assert uncovered(10, stop(lots=0, close_position=True, reduce_only=False)) == 0
+    assert uncovered(10, stop(type="TRAILING_STOP_MARKET", trigger=0, extreme=101)) == 0
     assert uncovered(0) == 0
 
 
@@ -61,6 +61,8 @@ def test_a_good_stop_covers() -> None:
         {"type": "TAKE_PROFIT_MARKET"},
         {"reduce_only": False},
         {"contract": 1},
+        {"close_position": True},
+        {"type": "TRAILING_STOP_MARKET", "trigger": 0},
         {"trigger": 105},
     ],
 )

@@ -17,6 +17,12 @@ from perpdesk.simulation.network import Sent
 from perpdesk.simulation.observer import Observer
 
 _E8 = Decimal(100_000_000)
+# A clock that is usual is within this of the exchange's.
+_CLOCK_MS = 5_000
+# What was judged so long ago is sent unjudged. (Beyond a clock's step nothing can be said.)
+_LATE_MS, _CLOCK_STEP_MS = 15_000, 300_000
+# By then an intent is settled (L1), give or take a wrong clock.
+_SETTLED_MS = 70_000
 # The statement is imported every minute.
 _IMPORTED_MS = 90_000
 _UNPROVEN = (IntentState.NEW.value, IntentState.SENT.value, IntentState.UNKNOWN.value)
@@ -64,10 +70,15 @@ class Books:
         named = ids.parse(sent.client_id) if sent.method == "POST" else None
         if named is None or not named.is_entry or named.version == ids.GUARDIAN:
             return
-        rows = self._file.read("SELECT request, state FROM order_intents WHERE client_id = ?", sent.client_id)
+        rows = self._file.read(
+            "SELECT request, created_ms FROM order_intents WHERE client_id = ?", sent.client_id
+        )
         if not rows:
             self._broken("I23", f"entry {sent.client_id} is on the wire and no intent of it is written down")
             return
+        age_ms = sent.us // 1000 - rows[0]["created_ms"]
+        if _LATE_MS < age_ms < _CLOCK_STEP_MS:
+            self._broken("I17", f"entry {sent.client_id} was let pass {age_ms // 1000} s before it was sent")
         said = json.loads(rows[0]["request"]) if rows[0]["request"] else {}
         quantity = said.get("quantity")
         if (
@@ -119,7 +130,7 @@ class Books:
         """I15: an intent that was declared dead must not have been accepted afterwards."""
         for row in self._file.read("SELECT * FROM order_intents WHERE state = 'dead'"):
             created_ms = self._created_ms(row["symbol"], row["client_id"])
-            if created_ms is not None and created_ms > row["updated_ms"] + self._clock_error_ms:
+            if created_ms is not None and _CLOCK_MS < created_ms - row["updated_ms"] < _CLOCK_STEP_MS:
                 self._broken("I15", f"intent {row['client_id']} was called dead before the exchange took it")
 
     def _created_ms(self, symbol: str, client_id: str) -> int | None:
@@ -129,10 +140,6 @@ class Books:
             return order.created_ms
         algo = self._account.algo_by_client_id.get(client_id)
         return None if algo is None else algo.created_ms
-
-    @property
-    def _clock_error_ms(self) -> int:
-        return 5_000
 
     def _parameters_are_kept(self) -> None:
         kept = {
@@ -159,7 +166,7 @@ class Books:
     def _nothing_unproven(self) -> None:
         marks = ", ".join(f"'{state}'" for state in _UNPROVEN)
         for row in self._file.read(f"SELECT * FROM order_intents WHERE state IN ({marks})"):
-            if row["delivery"] == "once":
+            if row["delivery"] == "once" and row["created_ms"] < self._observer.loop.now_ms - _SETTLED_MS:
                 self._broken("L1", f"intent {row['client_id']} is still {row['state']}")
 
     def _all_fills(self) -> None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
+import msgspec
+
 from perpdesk.domain.errors import InputError, InternalError
 from perpdesk.ports import Answer, Fate, Outcome
 
@@ -241,10 +243,20 @@ def _no_lease_end(right: Any) -> Any:
 
 
 def _lease_for_all(right: Any) -> Any:
-    """Whoever asks gets the lease."""
+    """Whoever asks gets the lease, now."""
 
-    async def wrong(self: Any, claim: Any, now_ms: int, *args: Any, **named: Any) -> Any:
-        return await right(self, claim, now_ms + 3_600_000, *args, **named)
+    async def wrong(self: Any, claim: Any, now_ms: int, *, ttl_ms: int, **named: Any) -> Any:
+        found = await right(self, claim, now_ms + 3_600_000, ttl_ms=ttl_ms, **named)
+        return msgspec.structs.replace(found, from_ms=now_ms, end_ms=now_ms + ttl_ms)
+
+    return wrong
+
+
+def _lease_kept(right: Any) -> Any:
+    """Nobody looks whose the lease is when it is renewed."""
+
+    async def wrong(self: Any, lease: Any, now_ms: int, *, ttl_ms: int) -> Any:
+        return msgspec.structs.replace(lease, end_ms=now_ms + ttl_ms)
 
     return wrong
 
@@ -331,7 +343,8 @@ PLANTED: tuple[Planted, ...] = (
     Planted("no-stops", "no stop is placed on the exchange",
             (Swap(f"{_ENGINE}.delivery:Delivery._tend", _no_stops),)),
     Planted("lease-for-all", "the lease of another process is ignored",
-            (Swap(f"{_STORE}.ownership:Ownership.take_lease", _lease_for_all),)),
+            (Swap(f"{_STORE}.ownership:Ownership.take_lease", _lease_for_all),
+             Swap(f"{_STORE}.ownership:Ownership.renew_lease", _lease_kept))),
     Planted("lease-not-signed", "requests are signed beyond the lease's end",
             (Swap(f"{_BINANCE}.rest:Rest.__init__", _no_lease_end),)),
     Planted("foreign-swept", "orders of a person are taken back",

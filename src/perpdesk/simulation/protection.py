@@ -81,17 +81,20 @@ def uncovered_lots(world: World, account: Account, contract: int, ours: int) -> 
 
 
 def cover_lots(world: World, account: Account, contract: int, direction: int) -> int:
-    """Lots that live stops would close (unsigned; a stop that closes everything counts as very many)."""
+    """Lots that live stops by quantity would close (unsigned). The disaster stop stands behind them: it
+    bounds the loss and does not count as the stop of a position."""
     mark = world.markets[contract].mark
     last = world.markets[contract].last
     total = 0
     for algo in account.open_algos.values():
         if algo.contract != contract or algo.side != -direction or algo.type not in _STOPS:
             continue
-        if not (algo.reduce_only or algo.close_position or algo.position_side != "BOTH"):
+        if algo.close_position or not (algo.reduce_only or algo.position_side != "BOTH"):
             continue
+        if algo.type == "TRAILING_STOP_MARKET" and algo.extreme == 0:
+            continue  # it follows nothing yet
         price = mark if algo.working_type == "MARK_PRICE" else last
         if algo.trigger and (price - algo.trigger) * direction < 0:
             continue
-        total += 1 << 60 if algo.close_position else algo.lots
+        total += algo.lots
     return total
