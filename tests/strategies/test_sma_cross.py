@@ -25,7 +25,9 @@ from perpdesk.kernel.records import (
 from perpdesk.strategies import sma_cross
 
 
-def cross_desk(fast=2, slow=3, *, symbols=1, guard=None, notional=10, timeout_ms=0, profit_share_ppm=0, **options):
+def cross_desk(
+    fast=2, slow=3, *, symbols=1, guard=None, notional=10, timeout_ms=0, profit_share_ppm=0, **options
+):
     params = sma_cross.params_record(
         fast=fast,
         slow=slow,

@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import socket
-import time
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -30,9 +29,10 @@ from perpdesk.engine.volume.user import UserRun
 from perpdesk.strategies.volume_target.modes import VolumeVenue
 from perpdesk.strategies.volume_target.volume import v_star
 from perpdesk.volume_run.session import SessionOptions, run_session, stop_file
+from perpdesk.volume_run.sim import real_pause
 
 EXIT_REFUSED, EXIT_PERSON = 3, 4
-_WATCH_S = 1.0
+_WATCH_MS = 1_000
 ConfigOption = Annotated[
     Path, typer.Option("--config", help="The volume configuration (default: config/trading_config.yaml).")
 ]
@@ -272,7 +272,7 @@ def status(
                 _print(document)
         if not watch:
             return EXIT_PERSON if quarantined(documents) else 0
-        time.sleep(_WATCH_S)
+        asyncio.run(real_pause(_WATCH_MS))
 
 
 def _users(document: Document) -> dict[str, dict[str, object]]:

@@ -98,6 +98,10 @@ class Outside(Protocol):
         """The exchange ended an order that no sleeve placed (the disaster stop)."""
         ...
 
+    def statement_moved(self) -> None:
+        """The exchange has booked something that only its statement tells: read it soon."""
+        ...
+
     def booking(self, key: str, ms: int, amount_e8: int) -> None:
         """The wallet changed by this; the key is unique to the fact."""
         ...
@@ -121,6 +125,7 @@ class LiveEngine(Engine):
     newest_fill_ms: dict[int, int] = field(default_factory=dict)
     newest_trade_id: dict[int, int] = field(default_factory=dict)  # of those that the stream told
     on_step: Callable[[int], None] = lambda now_ms: None
+    funding_rates: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n = self.books.slots.shape[1]
@@ -375,26 +380,32 @@ class LiveEngine(Engine):
     # -- funding -----------------------------------------------------------------------------
 
     async def _funding_charged(self, m: FundingCharged) -> None:
-        """The exchange's own booking, by the lots held; the external ledger bears its part."""
+        """The exchange has charged funding: it is booked with its line of the statement, both or neither."""
         if m.amount_e8 is None:
             await super()._funding_charged(m)
             return
-        s, books = m.symbol, self.books
-        self.outside.booking(f"funding:{s}:{m.ms}", m.ms, m.amount_e8)
+        self.funding_rates[m.symbol, m.ms] = m.rate_e8
+        self.outside.statement_moved()
+
+    async def book_funding(self, s: int, amount_e8: int, ms: int) -> bool:
+        """One line of the statement, by the lots held; the external ledger bears its part. False: nothing
+        is held any more, and the amount is nobody's here."""
+        books = self.books
+        self.outside.booking(f"funding:{s}:{ms}", ms, amount_e8)
         lots = self.sleeve_lots(s)
         if sum(lots) + int(self.external[s]) == 0:
-            LOG.warning("funding of %d on symbol %d after it was closed", m.amount_e8, s)
-            self.outside.alarm("LATE_FUNDING", f"symbol {s}: {m.amount_e8}e-8 after the position was closed")
-            return
-        amounts = funding_shares(m.amount_e8, lots, int(self.external[s]))
+            self.outside.alarm("LATE_FUNDING", f"symbol {s}: {amount_e8}e-8 after the position was closed")
+            return False
+        rate_e8 = self.funding_rates.pop((s, ms), 0)
+        amounts = funding_shares(amount_e8, lots, int(self.external[s]))
         for v, sleeve in enumerate(self.sleeves):
             if lots[v] == 0:
                 continue
             sleeve.compiled.book_funding_amount(
                 books.account, books.instruments, books.positions, books.slots, books.heads, v, s, amounts[v]
             )
-            code = self.executor.codes[v, s]
-            await self.recorder.funded(v, s, code, m.rate_e8, amounts[v], m.ms)
+            await self.recorder.funded(v, s, self.executor.codes[v, s], rate_e8, amounts[v], ms)
+        return True
 
 
 def _fact_of(m: Traded) -> VenueFact:

@@ -132,6 +132,9 @@ class NotedOutside:
     def guardians_order_gone(self, client_id: str) -> None:
         self.rows.append(f"guardian {short(client_id)}")
 
+    def statement_moved(self) -> None:
+        pass
+
     def booking(self, key: str, ms: int, amount_e8: int) -> None:
         assert key not in self.bookings, "every change of the wallet is told once"
         self.bookings[key] = amount_e8
@@ -283,7 +286,9 @@ class Bench:
         await self.tell(Triggered(order.client_id, s, order.sleeve, order.slot, self.clock.now_ms()))
 
     async def funding(self, amount_e8: int, s: int = 0) -> None:
-        await self.tell(FundingCharged(s, 10_000, PRICE, self.clock.now_ms(), amount_e8))
+        ms = self.clock.now_ms()
+        await self.tell(FundingCharged(s, 10_000, PRICE, ms, amount_e8))
+        await self.engine.book_funding(s, amount_e8, ms)
 
     async def tell(self, message: Any) -> None:
         await self.engine.handle(message)

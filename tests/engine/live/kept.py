@@ -74,6 +74,7 @@ class Kept:
                 on_filled=lambda v, s, ms: None,
                 on_booking=self.bookings.append,
                 on_guardians_order_gone=lambda client_id: None,
+                on_statement_moved=lambda: None,
             )
 
         self.one = assembled(

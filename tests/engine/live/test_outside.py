@@ -11,14 +11,14 @@ from tests.engine.live.bench import ACCOUNT, PRICE, STOP
 from tests.engine.live.kept import Breaking, Kept, kept
 from tests.engine.live.scripted import UNKNOWN
 
-from perpdesk.domain.books import StoreFailed
+from perpdesk.domain.books import PositionQuery, StoreFailed
 from perpdesk.domain.order import PositionSide
 from perpdesk.engine.guardian.breaker import Breaker, LossLimits
 from perpdesk.engine.ids import parse
 from perpdesk.engine.live.money import Money
 from perpdesk.engine.live.sink import EngineSink
 from perpdesk.engine.reconcile.loop import Reconciler
-from perpdesk.kernel.records import DAY_MS, SLOT_STOP
+from perpdesk.kernel.records import DAY_MS, SLOT_STOP, TAG_SIGNAL
 from perpdesk.ports import Fate, Income, Leg
 
 E8 = 10**8
@@ -180,7 +180,7 @@ def money_of(life: Kept, daily_ppm: int = 20_000) -> Money:
     return Money(
         life.one.engine, life.venue, life.store, life.clock,
         Breaker(ACCOUNT, LossLimits(daily_loss_ppm=daily_ppm, worst_case_ppm=500_000)), life.alarms,
-        life.market.universe, ACCOUNT, life.sha,
+        life.market.universe, ACCOUNT, life.sha, life.one.recorder,
     )  # fmt: skip
 
 
@@ -205,6 +205,34 @@ async def test_the_statement_is_imported_once(file: Path) -> None:
         again.since_ms = now_ms - 1_000
         assert await again.import_once() == 0
         assert len(await life.store.income(ACCOUNT)) == 2
+
+
+async def test_funding_is_booked_with_its_line_of_the_statement_and_once(file: Path) -> None:
+    """Charged while no process lived, it is booked by the next one; after the close it stands beside the row."""
+    async with kept(file) as life:
+        await life.hold()
+        await life.flush()
+        await life.again()
+        money = money_of(life)
+        await money.begin(10_000 * E8)
+        now_ms = life.clock.now_ms()
+        money.since_ms = now_ms - 1_000
+        symbol = life.market.universe.symbols[0]
+        life.venue.statement = [line("2", "FUNDING_FEE", -700, now_ms, symbol)]
+        assert await money.import_once() == 1
+        assert await money.import_once() == 0
+        (row,) = await life.store.live_positions(ACCOUNT)
+        assert row.funding == Decimal("-0.000007")
+        assert [one.amount for one in await life.store.income(ACCOUNT)] == [Decimal("-0.000007")]
+        life.one.delivery.exit_now(0, 0, TAG_SIGNAL)
+        await life.carried()
+        await life.one.traded("t0 xm", price=PRICE + 1)
+        life.venue.statement.append(line("3", "FUNDING_FEE", -300, now_ms + 1, symbol))
+        assert await money.import_once() == 1
+        (late,) = await life.store.adjustments(ACCOUNT)
+        assert (late.funding, late.position_id) == (Decimal("-0.000003"), None)
+        (row,) = await life.store.positions(PositionQuery(account_id=ACCOUNT))
+        assert row.funding == Decimal("-0.000007")
 
 
 async def test_a_transfer_is_no_loss(file: Path) -> None:

@@ -170,8 +170,9 @@ LEASES = table(
 )
 
 # A user trades a token in one run, with one pair at a time. FLAT is the only state that is over.
+RUN_OVER = "'STOPPED', 'DAY_ENDED', 'HALTED', 'DONE', 'SKIPPED', 'DONE_UNCONFIRMED'"
 RUN_PLACE = PartialUnique(
-    "uq_volume_runs_live", RUNS, ("user_id", "token_key"), "ended_ms IS NULL", "live_key"
+    "uq_volume_runs_live", RUNS, ("user_id", "token_key"), f"state NOT IN ({RUN_OVER})", "live_key"
 )
 PAIR_PLACE = PartialUnique(
     "uq_volume_pairs_live", PAIRS, ("user_id", "token_key"), "state <> 'FLAT'", "live_key"

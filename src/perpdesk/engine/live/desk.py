@@ -212,6 +212,7 @@ class LiveDesk:
             on_filled=self._filled,
             on_booking=lambda booking: self.money.booked(booking),
             on_guardians_order_gone=lambda client_id: self.protection.disaster_gone(client_id),
+            on_statement_moved=lambda: self.money.moved.set(),
         )
         self.engine = LiveEngine(
             books, members, self.delivery, recorder, self._is_on, outside=self.outside, version_codes=codes
@@ -226,6 +227,7 @@ class LiveDesk:
             universe,
             account_id,
             params_hash,
+            recorder,
         )
         self.freshness = _Marks(venue, clock, len(universe.symbols), limits.ages)
         self.pulses = [

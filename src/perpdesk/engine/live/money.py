@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from perpdesk.domain import units
-from perpdesk.domain.account_books import IncomeRow
+from perpdesk.domain.account_books import Adjustment, AdjustmentKind, IncomeRow
 from perpdesk.domain.books import WHOLE_STRATEGY, FillQuery, StateRow, StoreFailed
 from perpdesk.domain.errors import PerpdeskError
+from perpdesk.domain.order import PositionSide
 from perpdesk.engine.alarms import Alarms
 from perpdesk.engine.guardian.breaker import (
     Booking,
@@ -19,6 +22,7 @@ from perpdesk.engine.guardian.breaker import (
 )
 from perpdesk.engine.live.recovery import SEEN
 from perpdesk.engine.live_engine import LiveEngine
+from perpdesk.engine.recording import StoreRecorder
 from perpdesk.kernel.records import DAY_MS, NONE, SLOT_ENTRY, SLOT_STOP, STOP
 from perpdesk.market.universe import Universe
 from perpdesk.ports import Clock, Income, LiveVenue, NewOrder, Store
@@ -44,9 +48,11 @@ class Money:
     universe: Universe
     account_id: int
     params_hash: str
+    recorder: StoreRecorder
     since_ms: int = 0
     imported_ms: int | None = None
     unrealised_e8: int = 0
+    moved: asyncio.Event = field(default_factory=asyncio.Event)
     _keys: set[tuple[str, str, str]] = field(default_factory=set)
 
     async def begin(self, wallet_e8: int) -> None:
@@ -108,7 +114,18 @@ class Money:
                 LOG.warning("the statement could not be written: %s", error)
             except PerpdeskError as error:
                 LOG.warning("the statement could not be read: %s", error)
-            await self.clock.sleep_until(self.clock.now_ms() + IMPORT_MS)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """A minute, or until something is known to have been booked."""
+        sleep = asyncio.ensure_future(self.clock.sleep_until(self.clock.now_ms() + IMPORT_MS))
+        told = asyncio.ensure_future(self.moved.wait())
+        try:
+            await asyncio.wait((sleep, told), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleep.cancel()
+            told.cancel()
+        self.moved.clear()
 
     async def import_once(self) -> int:
         """Read what is new in the statement and the wallet. Returns how many lines were new."""
@@ -116,11 +133,14 @@ class Money:
         lines = await self.venue.income_since(self.since_ms)
         fresh = [one for one in lines if (one.kind, one.symbol, one.key) not in self._keys]
         now_ms = self.clock.now_ms()
-        new = await self.store.record_income([self._row(one, now_ms) for one in fresh])
-        for one in fresh:
+        for one in fresh:  # rows and what they change are written together, or not at all
             self._keys.add((one.kind, one.symbol, one.key))
             if self._is_untold(one.kind, one.symbol):
                 self.breaker.booked(booking_of_income(one))
+            elif one.kind == "FUNDING_FEE":
+                await self._funding(one, now_ms)
+        self.recorder.statement([self._row(one, now_ms) for one in fresh])
+        await self.recorder.flush()
         fills_before = len(self.engine.seen)
         wallet_e8 = await self.venue.wallet_e8()
         if wallet_e8 > 0 and len(self.engine.seen) == fills_before:
@@ -128,7 +148,24 @@ class Money:
         self.since_ms = max(self.since_ms, asked_ms - OVERLAP_MS)
         self.imported_ms = now_ms
         await self.keep(self.since_ms)
-        return new
+        return len(fresh)
+
+    async def _funding(self, one: Income, now_ms: int) -> None:
+        """Book a line of funding; what comes after the close stands beside the finished row."""
+        if await self.engine.book_funding(self.universe.index(one.symbol), one.amount_e8, one.ms):
+            return
+        self.recorder.adjust(
+            Adjustment(
+                account_id=self.account_id,
+                symbol=one.symbol,
+                position_side=PositionSide.BOTH,
+                kind=AdjustmentKind.FUNDING_SPLIT,
+                qty=Decimal(0),
+                source_key=f"funding:{one.symbol}:{one.key}",
+                ms=now_ms,
+                funding=units.money_of(one.amount_e8),
+            )
+        )
 
     async def keep(self, seen_ms: int) -> None:
         """Write down up to when the statement was read: a restart goes on from there."""

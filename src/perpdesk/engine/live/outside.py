@@ -43,11 +43,13 @@ class OutsideBooks:
         on_filled: Callable[[int, int, int], None],
         on_booking: Callable[[Booking], None],
         on_guardians_order_gone: Callable[[str], None],
+        on_statement_moved: Callable[[], None],
     ) -> None:
         self._universe, self._recorder, self._store, self._clock = universe, recorder, store, clock
         self._alarms, self._gate, self._account_id = alarms, gate, account_id
         self._on_filled, self._on_booking = on_filled, on_booking
         self._on_guardians_order_gone = on_guardians_order_gone
+        self._on_statement_moved = on_statement_moved
         self._rows: dict[str, ExternalLots] = {}
         self._unwritten: deque[str] = deque()
         self.fights = FightLimit()
@@ -95,6 +97,9 @@ class OutsideBooks:
 
     def guardians_order_gone(self, client_id: str) -> None:
         self._on_guardians_order_gone(client_id)
+
+    def statement_moved(self) -> None:
+        self._on_statement_moved()
 
     def booking(self, key: str, ms: int, amount_e8: int) -> None:
         """The wallet changed by this."""

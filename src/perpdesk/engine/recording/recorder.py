@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from perpdesk.domain import events, units
+from perpdesk.domain.account_books import Adjustment, IncomeRow
 from perpdesk.domain.books import (
     FillRow,
     IntentState,
@@ -292,6 +293,17 @@ class StoreRecorder:
     def outside(self, row: FillRow) -> None:
         """Write a fill that no sleeve owns."""
         self._batch.fills.append(row)
+        self._rows_wait()
+
+    def statement(self, rows: Sequence[IncomeRow]) -> None:
+        """Write lines of the exchange's statement, together with what they have changed."""
+        if rows:
+            self._batch.incomes.extend(rows)
+            self._rows_wait()
+
+    def adjust(self, row: Adjustment) -> None:
+        """Write a correction."""
+        self._batch.adjustments.append(row)
         self._rows_wait()
 
     # -- recovery ----------------------------------------------------------------------------

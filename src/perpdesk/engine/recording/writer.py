@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 
+from perpdesk.domain.account_books import Adjustment, IncomeRow
 from perpdesk.domain.books import (
     WHOLE_STRATEGY,
     FillRow,
@@ -43,10 +44,15 @@ class Batch:
     changes: list[tuple[int, int, PositionChange]] = field(default_factory=list)
     ends: list[tuple[int, int, PositionEnd]] = field(default_factory=list)
     journal: list[JournalEntry] = field(default_factory=list)
+    incomes: list[IncomeRow] = field(default_factory=list)
+    adjustments: list[Adjustment] = field(default_factory=list)
     number: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.intents or self.orders or self.fills or self.changes or self.ends or self.journal)
+        return bool(
+            self.intents or self.orders or self.fills or self.changes or self.ends or self.journal
+            or self.incomes or self.adjustments
+        )  # fmt: skip
 
     async def write(self, unit: StoreBooks) -> None:
         """Put the rows into a unit of work."""
@@ -60,6 +66,10 @@ class Batch:
             await unit.update_position(position_id, ms, **change)
         for position_id, ms, end in self.ends:
             await unit.close_position(position_id, ms, end)
+        if self.incomes:
+            await unit.record_income(self.incomes)
+        if self.adjustments:
+            await unit.record_adjustments(self.adjustments)
         await unit.append_journal(self.journal)
 
 

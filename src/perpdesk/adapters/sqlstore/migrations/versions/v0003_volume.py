@@ -27,7 +27,8 @@ def upgrade() -> None:
     _orders(tables)
     _rest(tables)
     place = ("user_id", "token_key")
-    tables.partial_unique("uq_volume_runs_live", "volume_runs", place, "ended_ms IS NULL", "live_key")
+    over = "state NOT IN ('STOPPED', 'DAY_ENDED', 'HALTED', 'DONE', 'SKIPPED', 'DONE_UNCONFIRMED')"
+    tables.partial_unique("uq_volume_runs_live", "volume_runs", place, over, "live_key")
     tables.partial_unique("uq_volume_pairs_live", "volume_pairs", place, "state <> 'FLAT'", "live_key")
     tables.create()
 
