@@ -20,9 +20,9 @@ from perpdesk.ports import Clock
 MINUTE_MS = 60_000
 TEN_SECONDS_MS = 10_000
 FIVE_MINUTES_MS = 300_000
-# A ban whose end we are not told, and a pause whose length we are not told.
 # By how much a clock may be wrong before it was measured.
 UNMEASURED_MS = 2_000
+# A ban whose end we are not told, and a pause whose length we are not told.
 BAN_MS = 120_000
 CONDITIONAL_MAX = 200
 # At the start of a window each lane wakes so much after the one before it.
