@@ -72,6 +72,7 @@ async def _compare(exchange: Exchange, database: str, since_ms: int) -> dict[str
         fills = await store.fills(FillQuery(account_id=number))
         positions = await store.positions(PositionQuery(account_id=number))
         income = await store.income_totals(number)
+        late = await store.adjustments(number)
         check = await store.verify_journal()
     ours = {(one.symbol, one.trade_id): (one.qty, one.price, one.commission) for one in fills}
     entries: dict[str, set[str]] = defaultdict(set)
@@ -80,10 +81,13 @@ async def _compare(exchange: Exchange, database: str, since_ms: int) -> dict[str
         if named is not None and named.is_entry:
             entries[f"{one.symbol} {named.position_code}"].add(str(one.client_id))
     exchange_sums, database_sums = _sums(totals), _sums(income)
+    funding = sum((one.funding for one in positions), Decimal(0))
+    funding += sum((one.funding for one in late), Decimal(0))
     booked = {
         "REALIZED_PNL": (sum((one.realized_pnl_venue for one in fills), Decimal(0)), totals, "REALIZED_PNL"),
         "COMMISSION": (-sum((one.commission for one in fills), Decimal(0)), totals, "COMMISSION"),
-        "FUNDING_FEE": (sum((one.funding for one in positions), Decimal(0)), totals, "FUNDING_FEE"),
+        # what was charged just before a close and told after it stands beside the finished row
+        "FUNDING_FEE": (funding, totals, "FUNDING_FEE"),
     }
     by_fills = {
         name: {"database": plain(mine), "exchange": plain(amounts.get((kind, "USDT"), Decimal(0)))}
