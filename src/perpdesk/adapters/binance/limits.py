@@ -20,8 +20,6 @@ from perpdesk.ports import Clock
 MINUTE_MS = 60_000
 TEN_SECONDS_MS = 10_000
 FIVE_MINUTES_MS = 300_000
-# By how much a clock may be wrong before it was measured.
-UNMEASURED_MS = 2_000
 # A ban whose end we are not told, and a pause whose length we are not told.
 BAN_MS = 120_000
 CONDITIONAL_MAX = 200
@@ -246,8 +244,6 @@ class Governor:
         if status == 418:
             told = _BANNED_UNTIL.search(text)
             until_ms = int(told[1]) if told else now_ms + (pause_ms or BAN_MS)
-            if self._server.best is None:
-                until_ms += UNMEASURED_MS  # our clock may be ahead of the exchange's
             self._banned_until_ms = max(self._banned_until_ms, until_ms, now_ms + pause_ms)
         elif status == 429 and code == -1015:
             limits = self.account(ticket.account)

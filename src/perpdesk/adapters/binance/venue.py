@@ -53,6 +53,8 @@ from perpdesk.ports import (
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 _ASK_AGAIN_MS = 500
+# By how much a clock may be wrong before it was measured.
+_UNMEASURED_MS = 2_000
 # Refusals that pass by themselves: throttled, busy, a clock that is being measured.
 _PASSING = (-1000, -1001, -1003, -1008, -1021)
 
@@ -216,10 +218,13 @@ class BinanceVenue(LiveSide):
                 if error.code not in _PASSING:
                     raise
                 reason = error
-            if self._clock.now_ms() + _ASK_AGAIN_MS >= until_ms:
+            again_ms = self._clock.now_ms() + _ASK_AGAIN_MS
+            if banned_until_ms := self._rest.governor.banned_until_ms:  # our clock may be ahead still
+                again_ms = max(again_ms, self._rest.server.local_ms(banned_until_ms) + _UNMEASURED_MS)
+            if again_ms >= until_ms:
                 raise reason
             LOG.warning("asked again at the start: %s", reason)
-            await self._clock.sleep_until(self._clock.now_ms() + _ASK_AGAIN_MS)
+            await self._clock.sleep_until(again_ms)
 
     async def close(self) -> None:
         """Stop streams and close connections. Orders and positions stay as they are."""
