@@ -337,4 +337,4 @@ async def test_an_order_that_was_never_sent_is_proven_absent_after_its_fence(
         await desk.venue.place(order("rest", LIMIT, BUY, START - 1_000))
         assert (await desk.venue.settle(0, "rest", fence_ms)) is Fate.ALIVE
         await desk.venue.cancel(0, "rest")
-        assert (await desk.venue.settle(0, "rest", fence_ms)) is Fate.ENDED
+        assert (await desk.venue.settle(0, "rest", fence_ms)) is Fate.UNFILLED
