@@ -52,6 +52,16 @@ EVENTS: list[events.AnyEvent] = [
     events.OrderCanceled(**ORDER, remaining=D("0.010")),
     events.FundingPaid(ms=1, version="v2", symbol="BTCUSDT", rate=D("-0.00052757"), amount=D("0.1")),
     events.Liquidated(ms=1, version="v2", symbol="BTCUSDT", price=D("1"), qty=D("2"), loss=D("3")),
+    events.ExternalFilled(
+        ms=1,
+        client_id="web_1",
+        symbol="BTCUSDT",
+        side=Side.SELL,
+        price=D("1"),
+        qty=D("2"),
+        held=D("-2"),
+        cause="foreign",
+    ),  # fmt: skip
     events.CommandObeyed(ms=1, command="Halt", account="1", by="operator"),
 ]
 

@@ -329,9 +329,23 @@ class Delivery(Executor):
                     if self._increases(v, s, k) is is_exposure:
                         again += await self._tend((v, s, k))
         for place, line in list(self.lines.items()):
-            if place[1] == s and line.leaving:
-                again += await self._take_back(line)
+            if place[1] != s or not line.leaving:
+                continue
+            if place in self.open and self._entry_works(place[0], s):
+                # what it has filled beyond what we heard is covered by the old stop, not by the new one
+                again.append(self.clock.now_ms() + AGAIN_MS)
+                continue
+            again += await self._take_back(line)
         return min(again) if again else None
+
+    def _entry_works(self, v: int, s: int) -> bool:
+        """Is an entry of this sleeve out, and not heard to have filled or ended?"""
+        if self.books.positions[v, s].lots == 0:
+            return False
+        return any(
+            sent.order.slot == SLOT_ENTRY and (sent.order.sleeve, sent.order.symbol) == (v, s)
+            for sent in self.orders.values()
+        )
 
     def _increases(self, v: int, s: int, k: int) -> bool:
         slot = self.books.slots[v, s, k]
