@@ -642,7 +642,10 @@ class Delivery(Executor):
                     slot.kind = NONE
             return
         slot = self.books.slots[place]
-        wanted = bool(slot.kind == order.kind and slot.side == order.side and slot.price == order.price)
+        wanted = bool(slot.kind == order.kind and slot.side == order.side)
+        if not order.reduce_only:
+            wanted = wanted and bool(slot.price == order.price)
+        # one that protects stands, whatever its size, until a better one does
         if self.open.get(place) is None and wanted:
             await self._accepted(order, tag, now_ms)
         else:
