@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 LOCKS := requirements/build.txt requirements/base.txt requirements/test.txt
 
-.PHONY: setup demo test check lint bench conformance kill lock clean
+.PHONY: setup demo test check lint bench conformance proofs kill lock clean
 
 setup: $(STAMP)
 
@@ -35,6 +35,10 @@ conformance: setup
 # Real processes, SIGKILL at random moments, three databases; then the exchange's statement against the books.
 kill: setup
 	$(BIN)/python proof/kill.py --write docs/proof/kill.md
+
+# Tests with real processes that take minutes of real time: two desks on one account, a short `make kill`.
+proofs: setup
+	PERPDESK_PROOFS=1 $(BIN)/python -m pytest tests/service -m slow
 
 # Choose the versions anew: writes requirements/*.txt from requirements/*.in.
 lock: setup

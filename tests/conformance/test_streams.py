@@ -169,7 +169,7 @@ async def test_pings_of_the_server(path: str) -> None:
             assert (message.type, message.data, message.extra) == (
                 aiohttp.WSMsgType.CLOSE, 1008, "Pong timeout",
             )  # fmt: skip
-            assert pings >= 2
+            assert pings >= 1
             assert not heard.done()
             assert not polite.closed
             heard.cancel()
