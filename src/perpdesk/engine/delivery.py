@@ -331,12 +331,22 @@ class Delivery(Executor):
         for place, line in list(self.lines.items()):
             if place[1] != s or not line.leaving:
                 continue
-            if place in self.open and self._entry_works(place[0], s):
-                # what it has filled beyond what we heard is covered by the old stop, not by the new one
+            protects = self.books.slots[place].kind >= STOP
+            stop = (place[0], s, SLOT_STOP)
+            stop_stands = self.books.slots[stop].kind < STOP or self._agrees(stop)
+            if protects and not (stop_stands and self._agrees(place) and not self._entry_works(place[0], s)):
+                # What is wanted does not stand yet; or the entry has filled beyond what we heard, and only
+                # the old stop covers that.
                 again.append(self.clock.now_ms() + AGAIN_MS)
                 continue
             again += await self._take_back(line)
         return min(again) if again else None
+
+    def _agrees(self, place: Place) -> bool:
+        """Does the wanted order of a place stand?"""
+        slot, mirror = self.books.slots[place], self.mirror[place]
+        names = ("kind", "side", "price", "lots")
+        return place in self.open and all(slot[name] == mirror[name] for name in names)
 
     def _entry_works(self, v: int, s: int) -> bool:
         """Is an entry of this sleeve out, and not heard to have filled or ended?"""

@@ -106,7 +106,8 @@ class Recovery:
             if fill.symbol in self.universe.symbols:
                 self.engine.seen.add((self.universe.index(fill.symbol), fill.trade_id))
         adopted = 0
-        for order in await self.venue.open_orders():
+        # of several in one place the largest is kept until the right one stands
+        for order in sorted(await self.venue.open_orders(), key=lambda one: (-one.lots, one.client_id)):
             adopted += self._adopt(order)
         for row in strangers:
             LOG.error(
