@@ -8,7 +8,7 @@ exchange's position.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -124,7 +124,6 @@ class LiveEngine(Engine):
     seen: set[tuple[int, int]] = field(default_factory=set)
     newest_fill_ms: dict[int, int] = field(default_factory=dict)
     newest_trade_id: dict[int, int] = field(default_factory=dict)  # of those that the stream told
-    on_step: Callable[[int], None] = lambda now_ms: None
     funding_rates: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -164,6 +163,10 @@ class LiveEngine(Engine):
         """Signed lots of every sleeve on a symbol."""
         lots: list[int] = self.books.positions["lots"][:, s].tolist()
         return lots
+
+    def price_of(self, s: int, mark: int) -> int:
+        """The mark, or while there is none the newest close; 0: no price is known."""
+        return mark or int(self.books.heads["last"][:, s].max())
 
     def place_of(self, client_id: str) -> tuple[int, int] | None:
         """The (sleeve, slot) that a client id of ours names, None for anything else."""

@@ -235,6 +235,19 @@ async def test_funding_is_booked_with_its_line_of_the_statement_and_once(file: P
         assert row.funding == Decimal("-0.000007")
 
 
+async def test_without_a_price_of_what_is_held_the_worst_case_is_not_nothing(file: Path) -> None:
+    async with kept(file) as life:
+        await life.hold()
+        money = money_of(life)
+        await money.begin(10_000 * E8)
+        money.mark(0)
+        order = life.venue.order("t0 xs", 0)
+        assert money.why_not(order) is None
+        life.one.books.heads["last"] = 0
+        life.venue.mark = lambda symbol: (0, 0)
+        assert money.why_not(order) == "BREAKER_UNKNOWN"
+
+
 async def test_a_transfer_is_no_loss(file: Path) -> None:
     """HUM-08: half of the money leaves; nothing trips."""
     async with kept(file) as life:

@@ -17,7 +17,7 @@ from perpdesk.domain.kill import Rung
 from perpdesk.engine.alarms import Alarms
 from perpdesk.engine.guardian.disaster import DisasterRule
 from perpdesk.engine.ids import ClientIds
-from perpdesk.engine.live.protection import Protection, is_disaster
+from perpdesk.engine.live.protection import Protection
 from perpdesk.kernel.book import put_limit, put_market, put_trigger
 from perpdesk.kernel.records import SLOT_ENTRY, SLOT_OWN, TAG_ENTRY, TAG_TAKE_PROFIT, TAKE_PROFIT
 from perpdesk.ports import Fate, Leg
@@ -90,7 +90,7 @@ async def test_a_position_gets_one_disaster_stop_and_keeps_it() -> None:
         await w.rounds(5)
         assert w.one.venue.said() == [f"disaster SELL @ {DISASTER}"]
         assert len(w.it.disaster_ids()) == 1
-        assert all(is_disaster(client_id) for client_id in w.it.disaster_ids())
+        assert all("-dz-" in client_id for client_id in w.it.disaster_ids())
         assert w.it.round()[0].is_protected
 
 

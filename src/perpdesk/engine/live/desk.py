@@ -29,7 +29,7 @@ from perpdesk.engine.heartbeat import Pulse, beat_for_ever
 from perpdesk.engine.ids import ClientIds
 from perpdesk.engine.live.money import Money
 from perpdesk.engine.live.outside import OutsideBooks
-from perpdesk.engine.live.protection import Protection, is_disaster
+from perpdesk.engine.live.protection import Protection
 from perpdesk.engine.live.recovery import Recovered, Recovery
 from perpdesk.engine.live.sink import EngineSink
 from perpdesk.engine.live_engine import LiveEngine
@@ -580,7 +580,9 @@ class LiveDesk:
             if s == order.symbol and books.slots[order.sleeve, s, SLOT_ENTRY].kind != NONE:
                 lots -= int(books.slots[order.sleeve, s, SLOT_ENTRY].lots)
             if lots:
-                exposure += lots * self.venue.mark(s)[0] * int(books.instruments[s].unit_e8)
+                exposure += (
+                    lots * self.engine.price_of(s, self.venue.mark(s)[0]) * int(books.instruments[s].unit_e8)
+                )
         return int((held | entering).sum()), exposure
 
     def _refused(self, order: NewOrder, answer: Answer) -> None:
@@ -667,6 +669,3 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-__all__ = ["Checks", "LiveDesk", "LiveFeed", "LiveLimits", "is_disaster"]

@@ -14,6 +14,7 @@ from perpdesk.domain.errors import PerpdeskError
 from perpdesk.domain.order import PositionSide
 from perpdesk.engine.alarms import Alarms
 from perpdesk.engine.guardian.breaker import (
+    BREAKER_UNKNOWN,
     Booking,
     Breaker,
     booking_of_income,
@@ -96,7 +97,8 @@ class Money:
 
     def why_not(self, order: NewOrder) -> str | None:
         """What the breaker says to one more entry."""
-        return self.breaker.why_not_open(self._worst_e8(order))
+        worst_e8 = self._worst_e8(order)
+        return BREAKER_UNKNOWN if worst_e8 is None else self.breaker.why_not_open(worst_e8)
 
     async def save(self) -> None:
         """Write the breaker's row if it has changed. Raises StoreFailed."""
@@ -206,13 +208,18 @@ class Money:
 
     # -- the worst case ----------------------------------------------------------------------
 
-    def _worst_e8(self, order: NewOrder) -> int:
-        """What open, pending and this order's risk together can lose."""
+    def _worst_e8(self, order: NewOrder) -> int | None:
+        """What open, pending and this order's risk together can lose; None while a price is not known."""
         books, venue = self.engine.books, self.venue
         total = 0
         v_count, n = books.positions.shape
         for s in range(n):
-            unit, mark = int(books.instruments[s].unit_e8), venue.mark(s)[0]
+            unit = int(books.instruments[s].unit_e8)
+            mark = self.engine.price_of(s, venue.mark(s)[0])
+            is_held = bool(books.positions["lots"][:, s].any()) or bool(self.engine.external[s])
+            is_wanted = bool((books.slots["kind"][:, s, SLOT_ENTRY] != NONE).any())
+            if mark == 0 and (is_held or is_wanted):
+                return None
             for v in range(v_count):
                 position, stop = books.positions[v, s], books.slots[v, s, SLOT_STOP]
                 if position.lots:
@@ -225,7 +232,7 @@ class Money:
                 total += abs(int(self.engine.external[s])) * mark * unit
         stop_ppm = int(books.positions[order.sleeve, order.symbol].entry_stop_ppm)
         unit = int(books.instruments[order.symbol].unit_e8)
-        price = order.price or venue.mark(order.symbol)[0]
+        price = order.price or self.engine.price_of(order.symbol, venue.mark(order.symbol)[0])
         return total + entry_risk_e8(order.lots, price, stop_ppm, unit)
 
 

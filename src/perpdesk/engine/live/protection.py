@@ -27,7 +27,7 @@ from perpdesk.engine.guardian.disaster import (
 )
 from perpdesk.engine.guardian.naked import Escalation, NakedMeter
 from perpdesk.engine.guardian.throttle import FightLimit
-from perpdesk.engine.ids import LEG_DISASTER, LEG_FLATTEN, ClientIds, parse
+from perpdesk.engine.ids import LEG_FLATTEN, ClientIds, parse
 from perpdesk.engine.live_engine import LiveEngine
 from perpdesk.engine.wire import Rungs
 from perpdesk.kernel.records import (
@@ -403,9 +403,3 @@ def _shown(order: NewOrder, left: int, status: str) -> OpenOrder:
         order.client_id, order.symbol, order.kind, order.side, order.price, left, order.reduce_only,
         order.activation, order.callback_ppm, False, True, status, 0,
     )  # fmt: skip
-
-
-def is_disaster(client_id: str) -> bool:
-    """Is it the id of a disaster stop of ours?"""
-    named = parse(client_id)
-    return named is not None and named.leg == LEG_DISASTER
