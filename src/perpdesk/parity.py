@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perpdesk.app import Market, backtest, desk, run_desk
+from perpdesk.app import Desk, Market, backtest, desk, run_desk
 from perpdesk.config.load import Loaded
 from perpdesk.kernel.records import MINUTE_MS, TAG_EXCHANGE_STOP, tag_name
-from perpdesk.kernel.replay import Books, fills_hash
+from perpdesk.kernel.replay import fills_hash
 
 
 @dataclass(frozen=True)
@@ -79,30 +79,30 @@ class Receipt:
 
 def compare(
     loaded: Loaded,
-    strategy: str,
+    strategies: Sequence[str],
     market: Market,
     *,
     every_point: bool = False,
     venue_taker_ppm: int | None = None,
 ) -> Receipt:
-    """Run one strategy both ways over a market and compare everything.
+    """Run strategies, on one account, both ways over a market and compare everything.
 
     every_point switches the engine's skipping of quiet bars off (slow), the replay keeps it: the results
     must still agree. venue_taker_ppm plants a difference.
     """
-    result, replayed, fills = backtest(loaded, [strategy], market)
-    one = desk(loaded, [strategy], market, every_point=every_point, venue_taker_ppm=venue_taker_ppm)
+    result, replayed, fills = backtest(loaded, strategies, market)
+    one = desk(loaded, strategies, market, every_point=every_point, venue_taker_ppm=venue_taker_ppm)
     paper = run_desk(one)
     engine_fills = one.engine.fills()
     difference = (
         _first_fill(fills, engine_fills, market.universe.symbols)
         or _first_field("account", replayed.books.account, one.setup.books.account)
-        or _first_field("position", replayed.books.positions[0], one.setup.books.positions[0])
-        or _venue(one.setup.books, one.venue.wallet_now_e8())
+        or _first_field("position", replayed.books.positions.ravel(), one.setup.books.positions.ravel())
+        or _venue(one, len(fills))
     )
     opened = fills["ms"] % MINUTE_MS == 0
     return Receipt(
-        strategy=strategy,
+        strategy=result.strategy,
         symbols=len(market.universe.symbols),
         bars=result.bars,
         fills=len(fills),
@@ -138,7 +138,7 @@ def _describe(fill: np.void, symbols: Sequence[str]) -> str:
     )
 
 
-def _first_field(where: str, a: np.recarray, b: np.recarray) -> Difference | None:
+def _first_field(where: str, a: np.ndarray, b: np.ndarray) -> Difference | None:
     for i in range(len(a)):
         for name in a.dtype.names or ():
             if not np.array_equal(a[i][name], b[i][name]):
@@ -146,6 +146,19 @@ def _first_field(where: str, a: np.recarray, b: np.recarray) -> Difference | Non
     return None
 
 
-def _venue(books: Books, wallet_e8: int) -> Difference | None:
-    cash = int(books.account.cash_e8[0])
-    return None if cash == wallet_e8 else Difference("venue", 0, "wallet_e8", str(wallet_e8), str(cash))
+def _venue(one: Desk, fills: int) -> Difference | None:
+    """Is the exchange's money ours?
+
+    Of several versions on one symbol it knows the average price only, so that profit moves between realised
+    and unrealised, and each fill and payment may round by one unit.
+    """
+    books, venue = one.setup.books, one.venue
+    cash, wallet_e8 = int(books.account.cash_e8[0]), venue.wallet_now_e8()
+    if len(one.setup.sleeves) == 1:
+        return None if cash == wallet_e8 else Difference("venue", 0, "wallet_e8", str(wallet_e8), str(cash))
+    compiled = one.engine.sleeves[0].compiled
+    ours = cash + int(compiled.unrealised_now(books.instruments, books.positions, books.heads))
+    theirs = wallet_e8 + venue.unrealised_now_e8()
+    if abs(ours - theirs) <= len(one.setup.sleeves) * (fills + len(one.market.funding)):
+        return None
+    return Difference("venue", 0, "equity_e8", str(theirs), str(ours))

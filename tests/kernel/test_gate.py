@@ -21,12 +21,14 @@ from perpdesk.kernel import gate, ledger
 from perpdesk.kernel.book import put_market, put_trigger
 from perpdesk.kernel.records import (
     APPROVED,
+    BIG4_VETO,
     BUY,
     DAY_MS,
     FAR,
     MARKET,
     MINUTE_MS,
     NONE,
+    REGIME_UNKNOWN,
     SELL,
     SLOT_ENTRY,
     SLOT_STOP,
@@ -66,8 +68,14 @@ class Room:
         leverage=5,
         stop_ppm=40_000,
         timeout_ms=0,
+        margin_cut_ppm=0,
+        cand_veto=0,
+        plan=0,
+        batch=0,
     ):
         head = self.books.heads[v, s]
+        head.margin_cut_ppm, head.cand_veto, head.cand_plan = margin_cut_ppm, cand_veto, plan
+        head.cand_batch = batch
         head.cand_side, head.cand_score, head.cand_score_max = side, score, score_max
         head.cand_notional_e8, head.cand_leverage = int(notional * MONEY), leverage
         head.cand_stop_ppm, head.cand_timeout_ms = stop_ppm, timeout_ms
@@ -149,6 +157,13 @@ VERDICTS = [
     ("EXPOSURE_LIMIT", lambda: Room(exposure_max_e8=150 * MONEY - 1).hold(-5000, s=1), {}),
     ("EXPOSURE_LIMIT", lambda: Room(exposure_max_e8=150 * MONEY - 1).pend(5000, s=1), {}),
     ("DAILY_LOSS", lambda: Room(tripped=1), {}),
+    # what a rating takes: a quarter is left of 100, nothing at all is a ban
+    ("APPROVED", lambda: Room(instrument={"lots_max": 2_500}), {"margin_cut_ppm": 750_000}),
+    ("QTY_ABOVE_MAX", lambda: Room(instrument={"lots_max": 2_499}), {"margin_cut_ppm": 750_000}),
+    ("RATING_BANNED", lambda: Room(), {"margin_cut_ppm": 1_000_000}),
+    ("BIG4_VETO", lambda: Room(), {"cand_veto": BIG4_VETO}),
+    ("REGIME_UNKNOWN", lambda: Room(), {"cand_veto": REGIME_UNKNOWN}),
+    ("COOLDOWN", lambda: closed(START_MS - 1, BUY), {"cand_veto": BIG4_VETO}),
     # the worst case of 100 with a 4 % stop and 0.05 % fees twice is 4.1
     ("APPROVED", lambda: Room(worst_case_ppm=410, worst_case_base_e8=10_000 * MONEY), {}),
     ("WORST_CASE", lambda: Room(worst_case_ppm=409, worst_case_base_e8=10_000 * MONEY), {}),

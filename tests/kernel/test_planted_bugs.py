@@ -65,7 +65,7 @@ PLANTED = [
     ("half is rounded down", "exact", "if remainder >= c - remainder", "if remainder > c - remainder", "test_exact"),
     ("a big product wraps", "exact", "        if (b >> bit) & 1:\n            quotient += whole\n", "        if (b >> bit) & 1:\n", "test_exact"),
     ("the future is observed", "loop", "        unrealised = 0\n        candidates = 0\n", "        if OBSERVES:\n            observe(params[0], shared[0], bars[t])\n        unrealised = 0\n        candidates = 0\n", "test_no_lookahead"),
-    ("a peak is not waited for", "matching", "    hi = min(head.fire_hi, head.peak_hi, head.liquidation_hi)", "    hi = min(head.fire_hi, head.liquidation_hi)", "test_guard"),
+    ("a peak is not waited for", "matching", "    head.hi = min(hi, head.peak_hi)\n", "    head.hi = hi\n", "test_guard"),
 ]  # fmt: skip
 # The slow properties say nothing about a planted bug that a table does not say sooner.
 FAST = {"test_no_lookahead": ["-k", "observe_is_not_known"], "test_gate": ["-k", "not breaker_stops"]}

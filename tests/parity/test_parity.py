@@ -106,7 +106,7 @@ def facts(case: Case) -> dict[str, int]:
 @pytest.mark.parametrize("name", CASES)
 def test_backtest_and_paper_are_one(name: str) -> None:
     case = CASES[name]
-    receipt = compare(configured(*case.settings), case.strategy, case.market)
+    receipt = compare(configured(*case.settings), [case.strategy], case.market)
     assert receipt.first_difference is None
     assert receipt.identical
     assert receipt.fills_hash == receipt.engine_fills_hash
@@ -139,7 +139,7 @@ def test_skipping_quiet_bars_changes_nothing(strategy: str) -> None:
     """The engine looks at every point of every path, the loop only where something can happen."""
     loaded = configured(EAGER, "sma_cross.trail_activation=0.002", "sma_cross.trail_callback=0.002")
     market = synthetic(400, warmup=SCORE_WARMUP)
-    receipt = compare(loaded, strategy, market, every_point=True)
+    receipt = compare(loaded, [strategy], market, every_point=True)
     assert receipt.first_difference is None
     assert receipt.fills > 5
 
@@ -147,9 +147,9 @@ def test_skipping_quiet_bars_changes_nothing(strategy: str) -> None:
 @pytest.mark.parametrize("steps", [1, 7, 1441])
 def test_the_cuts_between_chunks_are_not_seen(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded, market = configured(FEW_LOTS), synthetic(600)
-    whole = compare(loaded, "sma_cross", market)
+    whole = compare(loaded, ["sma_cross"], market)
     monkeypatch.setattr(app, "_CHUNK_STEPS", steps)
-    chunked = compare(loaded, "sma_cross", market)
+    chunked = compare(loaded, ["sma_cross"], market)
     assert chunked.identical
     assert chunked.fills_hash == whole.fills_hash
     assert whole.fills > 10
@@ -178,8 +178,8 @@ WAVE = "\n".join(
 def test_a_planted_fee_is_found_at_its_first_fill() -> None:
     loaded = configured("sma_cross.fast=1", "sma_cross.slow=3", "paper.slippage=0")
     market = drawn(WAVE)
-    assert compare(loaded, "sma_cross", market).identical
-    receipt = compare(loaded, "sma_cross", market, venue_taker_ppm=700)
+    assert compare(loaded, ["sma_cross"], market).identical
+    receipt = compare(loaded, ["sma_cross"], market, venue_taker_ppm=700)
     assert not receipt.identical
     difference = receipt.first_difference
     assert difference is not None
@@ -208,7 +208,7 @@ def test_a_fill_that_only_one_side_has_is_found(monkeypatch: pytest.MonkeyPatch)
         return desk(configured("sma_cross.positions_max=1"), strategies, market, **options)
 
     monkeypatch.setattr(parity, "desk", other_desk)
-    receipt = compare(configured(), "sma_cross", market)
+    receipt = compare(configured(), ["sma_cross"], market)
     assert not receipt.identical
     difference = receipt.first_difference
     assert difference is not None
@@ -227,7 +227,7 @@ def test_a_wallet_that_differs_behind_equal_books_is_found(monkeypatch: pytest.M
         return one
 
     monkeypatch.setattr(parity, "desk", luckier_desk)
-    difference = compare(configured(), "sma_cross", drawn(WAVE)).first_difference
+    difference = compare(configured(), ["sma_cross"], drawn(WAVE)).first_difference
     assert difference is not None
     assert (difference.where, difference.field) == ("venue", "wallet_e8")
 
@@ -243,6 +243,6 @@ def test_books_that_differ_behind_equal_fills_are_found(monkeypatch: pytest.Monk
         return one
 
     monkeypatch.setattr(parity, "desk", richer_desk)
-    difference = compare(loaded, "sma_cross", market).first_difference
+    difference = compare(loaded, ["sma_cross"], market).first_difference
     assert difference is not None
     assert (difference.where, difference.field) == ("account", "funding_e8")

@@ -37,7 +37,7 @@ def crash(folder: Path, from_text: str, to_text: str) -> Market:
 
 def test_sma_cross_on_five_days_of_fourteen_symbols(real_data: Path) -> None:
     market = usdm(real_data, "2025-05-20", "2025-05-25")
-    receipt = compare(configured("sma_cross.positions_max=14"), "sma_cross", market)
+    receipt = compare(configured("sma_cross.positions_max=14"), ["sma_cross"], market)
     assert receipt.first_difference is None
     assert receipt.fills >= 1_000
     assert receipt.symbols == 14
@@ -46,7 +46,7 @@ def test_sma_cross_on_five_days_of_fourteen_symbols(real_data: Path) -> None:
 
 def test_sma_cross_in_a_crash_with_stops_that_are_jumped_over(real_data: Path) -> None:
     market = crash(real_data, "2020-03-08", "2020-03-14")
-    receipt = compare(configured("sma_cross.stop=0.004"), "sma_cross", market)
+    receipt = compare(configured("sma_cross.stop=0.004"), ["sma_cross"], market)
     assert receipt.first_difference is None
     assert receipt.gap_stops >= 1
     assert receipt.fills > 100
@@ -55,20 +55,20 @@ def test_sma_cross_in_a_crash_with_stops_that_are_jumped_over(real_data: Path) -
 def test_sma_cross_through_an_outage(real_data: Path) -> None:
     market = crash(real_data, "2020-03-04", "2020-03-05")
     assert ((market.bars["open_ms"] < 0).sum(axis=0) == 128).all()
-    receipt = compare(configured(), "sma_cross", market, every_point=True)
+    receipt = compare(configured(), ["sma_cross"], market, every_point=True)
     assert receipt.first_difference is None
     assert receipt.fills > 10
 
 
 def test_score_v2_on_four_days(real_data: Path) -> None:
-    receipt = compare(configured(), "score_v2", usdm(real_data, "2025-05-24", "2025-05-28"))
+    receipt = compare(configured(), ["score_v2"], usdm(real_data, "2025-05-24", "2025-05-28"))
     assert receipt.first_difference is None
     assert receipt.fills > 0
 
 
 def test_score_v2_with_every_fill_of_a_month(real_data: Path) -> None:
     market = usdm(real_data)
-    receipt = compare(configured(), "score_v2", market)
+    receipt = compare(configured(), ["score_v2"], market)
     assert receipt.first_difference is None
     assert receipt.fills > 0
     result, _, _ = backtest(configured(), ["score_v2"], market)
@@ -79,7 +79,7 @@ def test_score_v2_with_every_fill_of_a_month(real_data: Path) -> None:
 def test_a_planted_fee_is_found_at_the_first_fill(real_data: Path) -> None:
     market = usdm(real_data, "2025-05-24", "2025-05-26")
     for strategy in ("sma_cross", "score_v2"):
-        receipt = compare(configured(), strategy, market, venue_taker_ppm=499)
+        receipt = compare(configured(), [strategy], market, venue_taker_ppm=499)
         assert not receipt.identical
         difference = receipt.first_difference
         assert difference is not None

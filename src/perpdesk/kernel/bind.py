@@ -34,6 +34,7 @@ def bind(
     advance: Callable[..., Any],
     want: Callable[..., Any],
     observe: Callable[..., Any] | None = None,
+    opens: bool = False,
 ) -> ModuleType:
     """The loop compiled for one strategy; the same module for the same name and functions.
 
@@ -45,6 +46,7 @@ def bind(
         "want": want,
         "observe": observe or observe_nothing,
         "OBSERVES": observe is not None,
+        "OPENS": opens,
     }
     if full_name in sys.modules:
         module = sys.modules[full_name]

@@ -1,12 +1,14 @@
 """Risk: what may be opened now, and why not. One door for every entry.
 
-Entries wanted in one step are candidates. They are judged in the order of score / maximum score, then
-universe order, then sleeve order, each with the reservations of the former: never in order of arrival.
+Entries wanted in one step are candidates, and so are the batches of an entry that is being built. They are
+judged in the order of score / maximum score, then universe order, then sleeve order, each with the
+reservations of the former: never in order of arrival.
 """
 
 from numba import njit
 
 from perpdesk.kernel.book import put_market
+from perpdesk.kernel.building import begin_plan, end_plan, planned_lots
 from perpdesk.kernel.exact import mul_div_ceil
 from perpdesk.kernel.ledger import bracket_of, fee_e8, leverage_cap_e8, unrealised_e8
 from perpdesk.kernel.matching import band
@@ -19,13 +21,10 @@ from perpdesk.kernel.records import (
     INSUFFICIENT_BALANCE,
     LEVERAGE_BRACKET,
     MAX_POSITIONS,
-    MIN_NOTIONAL,
     NONE,
     OPPOSITE_SIDE,
     POSITION_EXISTS,
-    QTY_ABOVE_MAX,
-    QTY_BELOW_MIN,
-    QTY_ZERO,
+    RATING_BANNED,
     SLOT_ENTRY,
     SLOT_STOP,
     STOP,
@@ -33,8 +32,10 @@ from perpdesk.kernel.records import (
     SYMBOL_TAKEN,
     TAG_ENTRY,
     TRADING_DISABLED,
+    VERDICT_NONE,
     WORST_CASE,
 )
+from perpdesk.kernel.sizing import entry_lots, size_verdict
 
 _PPM = 1_000_000
 
@@ -51,12 +52,24 @@ def judge_step(account, sleeves, instruments, positions, slots, heads, now_ms):
         if v < 0:
             return approved
         head = heads[v, s]
-        verdict, lots = _verdict(account, sleeves, instruments, positions, slots, heads, v, s, now_ms)
+        if head.cand_batch > 0:
+            lots = head.cand_batch
+            verdict = _batch_verdict(account, instruments, positions, slots, heads, v, s)
+        else:
+            verdict, lots = _verdict(account, sleeves, instruments, positions, slots, heads, v, s, now_ms)
         head.verdict = verdict
         head.verdict_ms = now_ms
         head.verdict_side = head.cand_side
         account.verdicts[verdict] += 1
-        if verdict == APPROVED:
+        if head.cand_batch > 0:
+            if verdict == APPROVED:
+                put_market(slots[v, s, SLOT_ENTRY], head.cand_side, lots, 0, TAG_ENTRY)
+                head.approved_ms = now_ms
+                approved += 1
+            else:
+                end_plan(slots[v, s], head)
+            band(slots[v, s], head)
+        elif verdict == APPROVED:
             approved += 1
             position = positions[v, s]
             position.leverage = head.cand_leverage
@@ -64,11 +77,28 @@ def judge_step(account, sleeves, instruments, positions, slots, heads, now_ms):
             position.entry_score_max = head.cand_score_max
             position.entry_timeout_ms = head.cand_timeout_ms
             position.entry_stop_ppm = head.cand_stop_ppm
-            put_market(slots[v, s, SLOT_ENTRY], head.cand_side, lots, 0, TAG_ENTRY)
+            if head.cand_plan:
+                begin_plan(slots[v, s], head, instruments[s], lots, now_ms)
+            else:
+                put_market(slots[v, s, SLOT_ENTRY], head.cand_side, lots, 0, TAG_ENTRY)
             head.approved_ms = now_ms
             head.next_ms = min(head.next_ms, now_ms + 1)
             band(slots[v, s], head)
         head.cand_side = 0
+
+
+@njit(cache=True)
+def tell_entries(account, heads, now_ms):
+    """Tell every sleeve whether own slots may open: the account's rules reach them, too.
+
+    Where the word changes, everybody is asked at the next step.
+    """
+    on = 0 if account.gate_shut or account.tripped or not account.trading_enabled else 1
+    if heads[0, 0].entries_on != on:
+        for v in range(heads.shape[0]):
+            for s in range(heads.shape[1]):
+                heads[v, s].entries_on = on
+                heads[v, s].next_ms = min(heads[v, s].next_ms, now_ms)
 
 
 @njit(cache=True)
@@ -89,13 +119,13 @@ def _next_candidate(heads):
 
 
 @njit(cache=True)
-def _occupied(positions, slots, v, s):
-    """Held, or an entry on its way."""
-    return positions[v, s].lots != 0 or slots[v, s, SLOT_ENTRY].kind != NONE
+def _occupied(positions, slots, heads, v, s):
+    """Held, or an entry on its way or planned."""
+    return positions[v, s].lots != 0 or slots[v, s, SLOT_ENTRY].kind != NONE or heads[v, s].plan.lots != 0
 
 
 @njit(cache=True)
-def _open_risk_e8(account, instrument, position, slot_entry, slot_stop, head):
+def _open_risk_e8(account, instrument, position, entering, slot_stop, head):
     """What this symbol can still lose from its mark to its exchange stop, costs of the exit included."""
     price = head.last
     unit = instrument.unit_e8
@@ -108,10 +138,34 @@ def _open_risk_e8(account, instrument, position, slot_entry, slot_stop, head):
             risk += max(0, distance) * abs(position.lots) * unit + mul_div_ceil(notional, costs, _PPM)
         else:  # no stop seen: all of it
             risk += notional
-    if slot_entry.kind != NONE:
-        notional = slot_entry.lots * price * unit
+    if entering != 0:
+        notional = entering * price * unit
         risk += mul_div_ceil(notional, position.entry_stop_ppm + 2 * costs, _PPM)
     return risk
+
+
+@njit(cache=True)
+def _batch_verdict(account, instruments, positions, slots, heads, v, s):
+    """May the next batch of an approved entry go out? Its size and place were judged with the whole entry."""
+    head = heads[v, s]
+    if account.gate_shut:
+        return GATE_SHUT
+    if not account.trading_enabled:
+        return TRADING_DISABLED
+    if head.margin_cut_ppm >= _PPM:
+        return RATING_BANNED
+    if head.cand_veto != VERDICT_NONE:
+        return head.cand_veto
+    if account.exposure_max_e8 > 0:
+        exposure = 0
+        for u in range(positions.shape[0]):
+            for i in range(positions.shape[1]):
+                if _occupied(positions, slots, heads, u, i):
+                    lots = abs(positions[u, i].lots) + planned_lots(positions[u, i], slots[u, i], heads[u, i])
+                    exposure += lots * heads[u, i].last * instruments[i].unit_e8
+        if exposure > account.exposure_max_e8:
+            return EXPOSURE_LIMIT
+    return DAILY_LOSS if account.tripped else APPROVED
 
 
 @njit(cache=True)
@@ -124,12 +178,16 @@ def _verdict(account, sleeves, instruments, positions, slots, heads, v, s, now_m
         return GATE_SHUT, 0
     if not account.trading_enabled:
         return TRADING_DISABLED, 0
-    if _occupied(positions, slots, v, s):
+    if head.margin_cut_ppm >= _PPM:
+        return RATING_BANNED, 0
+    if _occupied(positions, slots, heads, v, s):
         return POSITION_EXISTS, 0
     for u in range(positions.shape[0]):
-        if sleeves[u].family != sleeves[v].family and _occupied(positions, slots, u, s):
+        if sleeves[u].family != sleeves[v].family and _occupied(positions, slots, heads, u, s):
             return SYMBOL_TAKEN, 0
         entering = slots[u, s, SLOT_ENTRY].side if slots[u, s, SLOT_ENTRY].kind != NONE else 0
+        if heads[u, s].plan.lots != 0:
+            entering = heads[u, s].plan.side
         if positions[u, s].lots * head.cand_side < 0 or entering * head.cand_side < 0:
             return OPPOSITE_SIDE, 0  # the exchange nets: the other version would be closed
     if (
@@ -138,6 +196,8 @@ def _verdict(account, sleeves, instruments, positions, slots, heads, v, s, now_m
         and now_ms - position.closed_ms < sleeves[v].cooldown_ms
     ):
         return COOLDOWN, 0
+    if head.cand_veto != VERDICT_NONE:
+        return head.cand_veto, 0
 
     used = 0
     used_all = 0
@@ -147,28 +207,30 @@ def _verdict(account, sleeves, instruments, positions, slots, heads, v, s, now_m
     risk = 0
     for u in range(positions.shape[0]):
         for i in range(positions.shape[1]):
-            if not _occupied(positions, slots, u, i):
+            if not _occupied(positions, slots, heads, u, i):
                 continue
             used_all += 1
             if u == v:
                 used += 1
             other = positions[u, i]
-            entry = slots[u, i, SLOT_ENTRY]
+            entering = planned_lots(other, slots[u, i], heads[u, i])
             price = heads[u, i].last
             exposure += abs(other.lots) * price * instruments[i].unit_e8
             unrealised += unrealised_e8(other, instruments[i], price)
-            if entry.kind != NONE:
-                notional = entry.lots * price * instruments[i].unit_e8
+            if entering != 0:
+                notional = entering * price * instruments[i].unit_e8
                 exposure += notional
                 pending_margin += -(-notional // max(1, other.leverage)) + fee_e8(
                     notional, instruments[i].taker_ppm
                 )
-            risk += _open_risk_e8(account, instruments[i], other, entry, slots[u, i, SLOT_STOP], heads[u, i])
+            risk += _open_risk_e8(
+                account, instruments[i], other, entering, slots[u, i, SLOT_STOP], heads[u, i]
+            )
     if used >= sleeves[v].positions_max or used_all >= account.positions_max > 0:
         return MAX_POSITIONS, 0
 
     unit = instrument.unit_e8
-    lots = head.cand_notional_e8 // (head.last * unit)
+    lots = entry_lots(head.cand_notional_e8, head.margin_cut_ppm, head.last * unit)
     notional = lots * head.last * unit
     if account.exposure_max_e8 > 0 and exposure + notional > account.exposure_max_e8:
         return EXPOSURE_LIMIT, 0
@@ -182,14 +244,10 @@ def _verdict(account, sleeves, instruments, positions, slots, heads, v, s, now_m
         if today - risk < -limit:
             return WORST_CASE, 0
 
-    if lots == 0:
-        return QTY_ZERO, 0
-    if lots < instrument.lots_min:
-        return QTY_BELOW_MIN, 0
-    if lots > instrument.market_lots_max or lots > instrument.lots_max:
-        return QTY_ABOVE_MAX, 0
-    if notional < instrument.notional_min_e8:
-        return MIN_NOTIONAL, 0
+    most = min(instrument.market_lots_max, instrument.lots_max)
+    size = size_verdict(lots, notional, instrument.lots_min, most, instrument.notional_min_e8)
+    if size != APPROVED:
+        return size, 0
     if notional > leverage_cap_e8(instrument, head.cand_leverage):
         return LEVERAGE_BRACKET, 0
     # the stop must act before 'liquidation_share' of the way to liquidation is gone

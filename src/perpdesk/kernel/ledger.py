@@ -8,7 +8,7 @@ Binance's USDⓈ-M liquidation price and maintenance margin (notional × rate �
 from numba import njit
 
 from perpdesk.kernel.exact import mul_div_ceil, mul_div_floor, mul_div_half
-from perpdesk.kernel.records import CROSS, DAY_MS, FAR
+from perpdesk.kernel.records import ASSUMED, CROSS, DAY_MS, FAR
 
 _PPM = 1_000_000
 _RATE = 100_000_000
@@ -97,6 +97,7 @@ def _reduce(account, position, instrument, side, price, lots, tag, ms):
         position.priced_cost_e8 = 0
         position.priced_lots = 0
         account.open_positions -= 1
+        account.round_trips += 1
         position.round_trips += 1
         position.closed_ms = ms
         position.closed_tag = tag
@@ -158,6 +159,12 @@ def pay_funding(account, position, instrument, rate_e8, mark):
     paid = -sign(position.lots) * sign(rate_e8) * amount
     receive_funding(account, position, paid)
     return paid
+
+
+@njit(cache=True)
+def rate_for(rate_e8, mark, lots):
+    """The rate of a funding row for a position: with mark ASSUMED nobody knows it, and every side pays."""
+    return abs(rate_e8) * sign(lots) if mark == ASSUMED else rate_e8
 
 
 @njit(cache=True)

@@ -5,18 +5,20 @@ Arrays: V sleeves, N symbols, K slots. Every function takes arrays, so that it i
 Python (an engine call costs microseconds; passing records from Python costs more).
 """
 
-# ruff: noqa: F821  (advance, want, observe and OBSERVES are put in by bind.py)
+# ruff: noqa: F821  (advance, want, observe, OBSERVES and OPENS are put in by bind.py)
 
 from numba import njit
 
 from perpdesk.kernel.book import clear_all, clear_shared, touch_trailing
-from perpdesk.kernel.gate import judge_step
+from perpdesk.kernel.building import build
+from perpdesk.kernel.gate import judge_step, tell_entries
 from perpdesk.kernel.guard import add_nothing_on_the_way_out, protect
 from perpdesk.kernel.ledger import (
     fee_e8,
     is_quiet,
     mark_step,
     pay_funding,
+    rate_for,
     receive_funding,
     relevel,
     relevel_all,
@@ -35,7 +37,17 @@ from perpdesk.kernel.matching import (
     slipped,
     step_path,
 )
-from perpdesk.kernel.records import ABSENT_MS, CROSS, FAR, MINUTE_MS, SLOT_STOP, TAG_LIQUIDATION
+from perpdesk.kernel.records import (
+    ABSENT_MS,
+    CROSS,
+    DAY_MS,
+    FAR,
+    MINUTE_MS,
+    RATING_DAILY_MS,
+    SLOT_STOP,
+    TAG_LIQUIDATION,
+    VERDICT_NONE,
+)
 
 
 @njit(cache=True)
@@ -48,22 +60,27 @@ def _react(params, guard, shared, state, instrument, position, slots, head, last
     head.peak_hi = FAR
     if in_path == 0:
         head.cand_side = 0
+        head.cand_batch = 0
+        head.cand_plan = 0
+        head.cand_veto = VERDICT_NONE
     protect(guard, instrument, position, slots, head, last, now_ms, in_path)
     want(params, shared, state, position, slots, head, last, now_ms, in_path)
+    if head.plan.lots != 0:
+        build(position, slots, head, instrument, now_ms, in_path)
     add_nothing_on_the_way_out(slots)
-    touch_trailing(slots, last)
     band(slots, head)
+    if head.trails and touch_trailing(slots, last):
+        band(slots, head)
 
 
 @njit(cache=True)
 def _book_fill(acct, position, instrument, slots, head, k, side, price, lots, fee, tag, ms):
-    """Settle one fill of slot k; returns the realised profit."""
+    """Settle one fill of slot k; returns the realised profit. The caller refreshes the band."""
     realised = settle(acct, position, instrument, side, price, lots, fee, tag, ms)
     after_execution(slots[k], lots, position.lots, ms)
     if position.lots == 0:
         clear_shared(slots)
     relevel(position, instrument, head, position.margin_e8)
-    band(slots, head)
     return realised
 
 
@@ -106,6 +123,7 @@ def book_fill(account, instruments, positions, slots, heads, v, s, k, side, pric
     realised = _book_fill(
         acct, positions[v, s], instruments[s], slots[v, s], heads[v, s], k, side, price, lots, fee, tag, ms
     )
+    band(slots[v, s], heads[v, s])
     if acct.margin_mode == CROSS:
         _relevel_cross(acct, instruments, positions, slots, heads)
     return realised
@@ -185,6 +203,7 @@ def close_step(account, sleeves, instruments, positions, slots, heads, unrealise
     """After all symbols of a step: equity, breaker, margin levels, then the gate."""
     acct = account[0]
     mark_step(acct, unrealised, now_ms)
+    tell_entries(acct, heads, now_ms)
     if acct.margin_mode == CROSS and acct.open_positions > 0:
         _relevel_cross(acct, instruments, positions, slots, heads)
     if candidates > 0:
@@ -297,6 +316,7 @@ def _walk_bar(
                 _relevel_cross(acct, instruments, positions, slots, heads)
             if walk.jump:  # inside a jump nobody can act: one reaction at the open
                 walk.dirty = 1
+                band(own, head)
                 continue
         elif code == LIQUIDATION:
             side = -1 if position.lots > 0 else 1
@@ -349,7 +369,8 @@ def run(
 ):  # fmt: skip
     """Replay bars[start:, N] (time-major, one row per minute from first_ms) through the step.
 
-    Stops early, between two steps, when fills could overflow in the next one. With skip a bar that stays
+    Stops early, between two steps, when fills could overflow in the next one, or (``stops_at_close``) when
+    a position has closed. With skip a bar that stays
     inside its band, before next_ms, and whose strategy did not ask, is not walked: the results are the same.
     Returns (steps done, fills written, next funding row).
     """
@@ -368,6 +389,7 @@ def run(
         if n > room:
             break
         now_ms = first_ms + (t + 1) * MINUTE_MS
+        trips = acct.round_trips
         unrealised = 0
         candidates = 0
         if OBSERVES:  # what is observed of a minute must not be known inside it: all paths first
@@ -423,7 +445,14 @@ def run(
             funding_at += 1
             if row.ms == now_ms and positions[0, row.symbol].lots != 0:
                 mark = row.mark if row.mark > 0 else heads[0, row.symbol].last
-                book_funding(account, instruments, positions, slots, heads, 0, row.symbol, row.rate_e8, mark)
+                rate = rate_for(row.rate_e8, row.mark, positions[0, row.symbol].lots)
+                book_funding(account, instruments, positions, slots, heads, 0, row.symbol, rate, mark)
+                if OPENS:  # what it watches may stand elsewhere now
+                    _react(
+                        params[0], guards[0], shared[0], states[row.symbol], instruments[row.symbol],
+                        positions[0, row.symbol], slots[0, row.symbol], heads[0, row.symbol],
+                        heads[0, row.symbol].last, now_ms, 1,
+                    )  # fmt: skip
         if candidates > 0 or (crossed and acct.open_positions > 0):
             close_step(account, sleeves, instruments, positions, slots, heads, unrealised, candidates, now_ms)
         else:
@@ -432,7 +461,11 @@ def run(
                 acct.equity_e8 = equity
             else:
                 mark_step(acct, unrealised, now_ms)
+                if OPENS:
+                    tell_entries(acct, heads, now_ms)
         done = t + 1
+        if acct.stops_at_close and (acct.round_trips != trips or now_ms % DAY_MS == RATING_DAILY_MS):
+            break
     counters[0].bars += present
     counters[0].walked += walked
     counters[0].asked += asked

@@ -45,15 +45,25 @@ def begin(walk, previous_close, bar, volume_share_ppm):
 @njit(cache=True)
 def band(slots, head):
     """Refresh the open price interval inside which no order, level or liquidation can act."""
-    lo = max(head.fire_lo, head.peak_lo, head.liquidation_lo)
-    hi = min(head.fire_hi, head.peak_hi, head.liquidation_hi)
+    lo = max(head.fire_lo, head.liquidation_lo)
+    hi = min(head.fire_hi, head.liquidation_hi)
+    trails = 0
+    crosses = 0
     for k in range(slots.shape[0]):
         slot = slots[k]
-        if slot.kind == NONE:
-            continue
-        if slot.kind == MARKET or slot.crossing:
+        kind = slot.kind
+        if kind == NONE:
+            crosses |= slot.crossing
+        elif kind == LIMIT and slot.crossing == 0:
+            if slot.side == BUY:
+                lo = max(lo, slot.price - 1)
+            else:
+                hi = min(hi, slot.price + 1)
+        elif kind == MARKET or slot.crossing:
             lo = FAR
-        elif slot.kind == TRAILING:
+            crosses |= slot.crossing
+        elif kind == TRAILING:
+            trails = 1
             if slot.side == SELL:
                 if slot.extreme:
                     lo = max(lo, trailing_trigger(slot))
@@ -73,8 +83,12 @@ def band(slots, head):
                 lo = max(lo, price)
             else:
                 hi = min(hi, price)
-    head.lo = lo
-    head.hi = hi
+    head.act_lo = lo
+    head.act_hi = hi
+    head.lo = max(lo, head.peak_lo)
+    head.hi = min(hi, head.peak_hi)
+    head.trails = trails
+    head.crosses = crosses
 
 
 @njit(cache=True)
@@ -172,7 +186,7 @@ def step_path(slots, head, walk, every_point):
         leg = walk.leg
         start = walk.cursor
         end = walk.p0 if leg == 0 else walk.p1 if leg == 1 else walk.p2 if leg == 2 else walk.p3
-        if min(start, end) <= head.lo or max(start, end) >= head.hi:
+        if min(start, end) <= head.act_lo or max(start, end) >= head.act_hi:
             code, price = _next_event(slots, head, walk, start, end)
             if code != DONE:
                 walk.jump = 1 if leg == 0 else 0
@@ -180,7 +194,7 @@ def step_path(slots, head, walk, every_point):
                     walk.cursor = price
                     walk.asked = 0
                     walk.ms = walk.open_ms + _arrival_ms(leg)
-                    if touch_trailing(slots, price):
+                    if head.trails and touch_trailing(slots, price):
                         band(slots, head)
                 walk.asked = 1 if code == FIRE else 0
                 if code == FIRE:
@@ -193,9 +207,9 @@ def step_path(slots, head, walk, every_point):
         walk.leg = leg + 1
         walk.jump = 0
         walk.ms = walk.open_ms + _arrival_ms(leg)
-        if touch_trailing(slots, end):
+        if head.trails and touch_trailing(slots, end):
             band(slots, head)
-        if leg == 0 and _rest_uncrossed(slots, end):
+        if leg == 0 and head.crosses and _rest_uncrossed(slots, end):
             band(slots, head)
         if (leg == 0 and walk.dirty) or end <= head.peak_lo or end >= head.peak_hi:
             return POINT

@@ -22,6 +22,8 @@ FAR = 1 << 60
 ABSENT_MS = -1
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
+# When ratings are looked at every day, after 00:00 UTC.
+RATING_DAILY_MS = 10 * MINUTE_MS
 
 # Why an order was wanted (slot.tag, fill.tag, position.closed_tag).
 (
@@ -96,7 +98,10 @@ def tag_name(tag: int) -> str:
     STOP_BEYOND_LIQUIDATION,
     INSUFFICIENT_BALANCE,
     OPPOSITE_SIDE,
-) = range(19)
+    RATING_BANNED,
+    BIG4_VETO,
+    REGIME_UNKNOWN,
+) = range(22)
 VERDICT_NAMES = (
     "NONE",
     "APPROVED",
@@ -117,6 +122,9 @@ VERDICT_NAMES = (
     "STOP_BEYOND_LIQUIDATION",
     "INSUFFICIENT_BALANCE",
     "OPPOSITE_SIDE",
+    "RATING_BANNED",
+    "BIG4_VETO",
+    "REGIME_UNKNOWN",
 )
 VERDICT_COUNT = len(VERDICT_NAMES)
 BRACKETS_MAX = 12
@@ -213,7 +221,8 @@ position_dt = np.dtype(
 )
 
 # One wallet. cash = initial + realised - fees + funding, after every step. Below equity_floor_e8 a drawdown
-# is deeper than the deepest so far; at or below trip_e8 the day's loss breaker trips.
+# is deeper than the deepest so far; at or below trip_e8 the day's loss breaker trips. stops_at_close: the
+# compiled loop returns after a step in which a position closed, and once a day at 00:10, for ratings.
 account_dt = np.dtype(
     _ints(
         "initial_e8",
@@ -230,6 +239,8 @@ account_dt = np.dtype(
         "trip_e8",
         "tripped",
         "open_positions",
+        "round_trips",
+        "stops_at_close",
         "fills",
         "liquidations",
         "gate_shut",
@@ -271,9 +282,35 @@ guard_dt = np.dtype(
     align=True,
 )
 
+# An entry in batches (kernel/building.py). lots: planned in all, 0: none is under way. part: lots of the
+# first and second batch. held: lots of the position when the last batch was booked; filled: batches booked.
+# since_ms: of the signal; fill_ms, first_price: of the last batch's fill and the price of the first.
+# quartile, median: closes before the signal (ladder.baseline).
+plan_dt = np.dtype(
+    _ints(
+        "side",
+        "lots",
+        "part",
+        "held",
+        "filled",
+        "since_ms",
+        "fill_ms",
+        "first_price",
+        "quartile",
+        "median",
+    ),
+    align=True,
+)
+
 # Per sleeve and symbol: the price band inside which nothing can happen (lo, hi exclusive), the next
 # time somebody wants to be asked, watched levels, and the candidate entry that the gate judges.
 # fire_*: react at this price on the path; peak_*: react at the end of a leg that reaches it.
+# act_lo, act_hi: the band of what acts where it is reached, so without peak_*.
+# trails, crosses: does a slot hold a trailing order, or a marketable limit (matching.band finds out)?
+# entries_on: may a strategy's own slots open? The account's word, for strategies that ask no gate.
+# margin_cut_ppm, bonus_ppm: what the symbol's rating takes from the margin (all of it: banned) and adds to
+# the thresholds (share of the highest score). cand_veto: the verdict by which the strategy itself forbids the
+# entry (VERDICT_NONE: it does not). cand_batch: lots of the next batch of a plan; cand_plan: 1 asks for one.
 head_dt = np.dtype(
     _ints(
         "lo",
@@ -297,8 +334,20 @@ head_dt = np.dtype(
         "verdict_ms",
         "verdict_side",
         "approved_ms",
+        "entries_on",
+        "act_lo",
+        "act_hi",
+        "trails",
+        "crosses",
+        "margin_cut_ppm",
+        "bonus_ppm",
+        "cand_veto",
+        "cand_batch",
+        "cand_plan",
+        "cand_quartile",
+        "cand_median",
     )
-    + [("cand_score", "f8"), ("cand_score_max", "f8")],
+    + [("cand_score", "f8"), ("cand_score_max", "f8"), ("plan", plan_dt)],
     align=True,
 )
 
@@ -346,7 +395,9 @@ fill_dt = np.dtype(
 # How much work a replay did: bars present, bars whose path was walked, times the strategy was asked.
 counters_dt = np.dtype(_ints("bars", "walked", "asked"), align=True)
 
-# A funding rate that takes effect at ms. mark 0: use the last close of the path.
+# A funding rate that takes effect at ms. mark 0: use the last close of the path. mark ASSUMED: the same,
+# and the rate is only assumed, so that whoever holds pays.
+ASSUMED = -1
 funding_dt = np.dtype(_ints("ms", "symbol", "rate_e8", "mark"), align=True)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Protocol
 
 import numpy as np
 
 from perpdesk.kernel.records import (
     FAR,
+    MINUTE_MS,
     bar_dt,
     counters_dt,
     fill_dt,
@@ -64,6 +67,7 @@ def new_books(account: np.recarray, sleeves: np.ndarray, instruments: np.recarra
         heads[name] = -FAR
     for name in ("hi", "fire_hi", "peak_hi", "liquidation_hi", "next_ms"):
         heads[name] = FAR
+    heads["entries_on"] = int(account.trading_enabled[0] and not account.gate_shut[0])
     return Books(
         account=account.copy(),
         sleeves=sleeves.copy(),
@@ -75,20 +79,36 @@ def new_books(account: np.recarray, sleeves: np.ndarray, instruments: np.recarra
     )
 
 
+class Conductor(Protocol):
+    """Somebody who may write into the strategy's states between two steps (the grid's starts).
+
+    due_ms: the end of the step at which it wants to look next. It stands beside every driver alike.
+    """
+
+    due_ms: int
+
+    def look(self, now_ms: int, states: np.recarray, heads: np.recarray, cash_e8: int) -> None:
+        """Called once at the first step's end at or after due_ms. states [N], heads [N] of the sleeve."""
+        ...
+
+
 @dataclass
 class Replay:
     """A backtest under way: one strategy, its books, and the fills so far.
 
-    feed() may be called again with the bars that follow; the result does not depend on the cuts.
+    feed() may be called again with the bars that follow; the result does not depend on the cuts. after_step
+    is called after some steps, with the account's ``stops_at_close`` after every one that closed a position.
     """
 
     mind: Mind
     books: Books
     skip: bool = True
+    after_step: Callable[[int], None] | None = None
     funding: np.recarray = field(default_factory=lambda: zeros(0, funding_dt))
     fills: list[np.ndarray] = field(default_factory=list)
     next_funding: int = 0
     counters: np.recarray = field(default_factory=lambda: zeros(1, counters_dt))
+    conductor: Conductor | None = None
     _buffer: np.ndarray | None = None
 
     def feed(self, bars: np.ndarray, first_ms: int) -> None:
@@ -98,9 +118,19 @@ class Replay:
             self._buffer = zeros(_FILLS_AT_ONCE + reserved, fill_dt)
         at = 0
         while at < len(bars):
-            at, count = self._run(bars, first_ms, at, self._buffer)
+            end = len(bars)
+            if self.conductor is not None:
+                due = -(-(self.conductor.due_ms - first_ms) // MINUTE_MS)
+                end = min(end, max(at + 1, due))
+            at, count = self._run(bars if end == len(bars) else bars[:end], first_ms, at, self._buffer)
             if count:
                 self.fills.append(self._buffer[:count].copy())
+            now_ms = first_ms + at * MINUTE_MS
+            if self.conductor is not None and now_ms >= self.conductor.due_ms:
+                cash_e8 = int(self.books.account.cash_e8[0])
+                self.conductor.look(now_ms, self.mind.states, self.books.heads[0], cash_e8)
+            if self.after_step is not None:
+                self.after_step(first_ms + at * MINUTE_MS)
 
     def compile(self) -> None:
         """Compile (or load from the cache) everything that feed needs, without running a step."""
@@ -133,6 +163,8 @@ def warm_up(mind: Mind, books: Books, v: int, bars: np.ndarray, first_ms: int) -
     scratch = new_books(account, books.sleeves[v : v + 1], books.instruments, books.slots.shape[2])
     Replay(mind, scratch).feed(bars, first_ms)
     for name in books.heads.dtype.names or ():
+        if name == "entries_on":
+            continue  # the gate was shut for the history only
         books.heads[name][v] = scratch.heads[name][0]
 
 

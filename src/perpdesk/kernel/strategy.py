@@ -28,6 +28,9 @@ class Strategy:
     observe(params, shared, bars)
         once per step before the symbols, with all of the step's bars.
 
+    opens: its own slots open positions, past the gate. It must want no entry while head.entries_on is 0, and
+        it is asked again after a funding payment.
+
     warmup_minutes: how much history the decisions need before they mean anything.
     """
 
@@ -40,7 +43,8 @@ class Strategy:
     shared_dt: np.dtype[Any] = no_shared_dt
     slots: int = SLOT_OWN
     warmup_minutes: int = 0
+    opens: bool = False
 
     def compiled(self) -> ModuleType:
         """The step loop and its doors, compiled for this strategy."""
-        return bind(self.name, advance=self.advance, want=self.want, observe=self.observe)
+        return bind(self.name, advance=self.advance, want=self.want, observe=self.observe, opens=self.opens)

@@ -15,7 +15,7 @@ from perpdesk.strategies.grid.machine import ACTIVE, CLOSING, DRAWDOWN, EXPIRED,
 from perpdesk.strategies.grid.params import ExecutorParams
 from perpdesk.strategies.grid.plan import LONG, NEUTRAL, SHORT
 from perpdesk.strategies.grid.stops import equity_e8, level_of, slope_ppm, stop_levels
-from perpdesk.strategies.grid.strategy import _inventory, _used, held_lots, order_start
+from perpdesk.strategies.grid.strategy import held_lots, order_start, used_e8
 
 BOTH = ExecutorParams(short_budget_e8=1000 * USDT)
 
@@ -52,13 +52,14 @@ def test_skipping_skips():
 
 
 def invariants(run):
-    books, state, params = run.replay.books, run.state, run.replay.mind.params[0]
+    books, state, params = run.replay.books, run.state, run.replay.mind.params[0].of[0]
     check_books(books)
-    assert _used(params, state, run.slots, LONG) <= params.long_cap_e8
-    assert _used(params, state, run.slots, SHORT) <= params.short_cap_e8
+    used_long, used_short = used_e8(params, state, run.slots)
+    assert used_long <= params.long_cap_e8
+    assert used_short <= params.short_cap_e8
     if state.grid == ACTIVE:
-        long_lots, short_lots = _inventory(state, run.slots)
-        assert long_lots - short_lots == run.position.lots
+        levels = [(state.levels[k], run.slots[4 + k]) for k in range(state.count)]
+        assert sum(level.side * held_lots(level, slot) for level, slot in levels) == run.position.lots
         for k in range(state.count):
             level, slot = state.levels[k], run.slots[4 + k]
             held = held_lots(level, slot)

@@ -8,8 +8,8 @@ from tests.strategies.grid.running import USDT, GridRun
 from perpdesk.kernel.records import BUY, SELL
 from perpdesk.strategies.grid.machine import ACTIVE, DRAWDOWN, IDLE, ZONE_BREAK
 from perpdesk.strategies.grid.params import ExecutorParams
-from perpdesk.strategies.grid.plan import LONG, NEUTRAL, SHORT
-from perpdesk.strategies.grid.strategy import _used
+from perpdesk.strategies.grid.plan import NEUTRAL, SHORT
+from perpdesk.strategies.grid.strategy import used_e8
 
 BOTH = ExecutorParams(short_budget_e8=1000 * USDT)
 FLAT = (10_000, 10_000, 10_000, 10_000)
@@ -116,12 +116,12 @@ def test_13_levels_held_from_the_start():
     assert [lots for _, _, lots in fills] == [1000, 990, 980, 970, 961]
     assert {price for _, price, _ in fills} == {10_008}
     assert run.position.lots == 4901
-    params = run.replay.mind.params[0]
+    params = run.replay.mind.params[0].of[0]
     buys = [(price, lots) for side, price, lots in run.wanted() if side == BUY]
     assert buys == [(9900, 1010), (9800, 1020), (9700, 1030), (9600, 1041), (9500, 1052)]
     assert [price for side, price, _ in run.wanted() if side == SELL] == [*range(10_500, 10_000, -100)]
     resting = sum(price * lots * 1000 for price, lots in buys)
-    assert _used(params, run.state, run.slots, LONG) - resting == 49_980_400_000
+    assert used_e8(params, run.state, run.slots)[0] - resting == 49_980_400_000
     assert (resting + 49_980_400_000 + 1063 * 9400 * 1000) == 109_946_200_000  # the sixth is over
 
 

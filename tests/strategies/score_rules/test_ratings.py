@@ -75,6 +75,6 @@ def test_levels_are_ordered():
     assert list(MULTIPLIER_PPM) == sorted(MULTIPLIER_PPM, reverse=True)
     assert MULTIPLIER_PPM[3] == 0
     assert list(BONUS_PPM[:3]) == sorted(BONUS_PPM[:3])
-    assert [level_reached(3, stops, 0) for stops in HARD_STOPS] == [0, 1, 2, 3]
-    assert [level_reached(3, 0, net) for net in NET_E8[1:]] == [1, 2, 3]
-    assert [level_reached(3, 0, net + 1) for net in NET_E8[1:]] == [0, 1, 2]
+    assert [level_reached(3, stops, 0, HARD_STOPS, NET_E8) for stops in HARD_STOPS] == [0, 1, 2, 3]
+    assert [level_reached(3, 0, net, HARD_STOPS, NET_E8) for net in NET_E8[1:]] == [1, 2, 3]
+    assert [level_reached(3, 0, net + 1, HARD_STOPS, NET_E8) for net in NET_E8[1:]] == [0, 1, 2]

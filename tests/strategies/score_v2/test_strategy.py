@@ -17,8 +17,8 @@ from perpdesk.kernel.records import (
     slot_dt,
     zeros,
 )
+from perpdesk.strategies.score_rules.scan import timeout_ms
 from perpdesk.strategies.score_v2 import STATUS_NAMES, STRATEGY, params_record, score_v2
-from perpdesk.strategies.score_v2.strategy import timeout_ms
 
 WARM = 200 * 60  # minutes until the first score
 SCAN_MS = 600_000
@@ -132,7 +132,7 @@ def test_the_proposal(warm, bars):
     assert head.cand_notional_e8 == 2000 * 10**8
     assert head.cand_leverage == 5
     assert head.cand_stop_ppm == 40_000
-    assert head.cand_timeout_ms == timeout_ms(warm.params, score) > 0
+    assert head.cand_timeout_ms == timeout_ms(warm.params, score, 100.0) > 0
 
 
 def test_mirrored_prices_propose_the_other_side(bars):
@@ -242,11 +242,11 @@ def test_a_minute_twice_is_bad(warm, bars):
     [(100, 360), (90, 360), (89.999999, 300), (80, 300), (79.9, 240), (70, 240), (69.9, 180), (60, 180)],
 )
 def test_a_better_score_may_stay_longer(score, minutes_open):
-    assert timeout_ms(params_record()[0], score) == minutes_open * MINUTE_MS
+    assert timeout_ms(params_record()[0], score, 100.0) == minutes_open * MINUTE_MS
 
 
 def test_no_timeout():
-    assert timeout_ms(params_record(timeouts=((0.0, 0),))[0], 95.0) == 0
+    assert timeout_ms(params_record(timeouts=((0.0, 0),))[0], 95.0, 100.0) == 0
 
 
 @pytest.mark.parametrize(

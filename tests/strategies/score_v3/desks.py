@@ -48,14 +48,15 @@ class Desk:
         return bool(STRATEGY.advance(self.params, self.shared, self.state, bar))
 
     def want(self, in_path=0):
-        """The side proposed now, 0 for none."""
+        """The side proposed now, 0 for none or one that the regime forbids."""
         self.head.cand_side = 0
+        self.head.cand_veto = 0
         books = self.position, self.slots, self.head
         STRATEGY.want(self.params, self.shared, self.state, *books, 1, self.now_ms, in_path)
-        return int(self.head.cand_side)
+        return 0 if self.head.cand_veto else int(self.head.cand_side)
 
     def feed(self, rows):
-        """Step through the rows; the times at which it asked and proposed."""
+        """Step through the rows; the times at which it asked and proposed what the regime allows."""
         return [self.now_ms for bars in rows if self.step(bars) and self.want()]
 
     def judge(self, verdict):

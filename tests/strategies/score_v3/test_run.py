@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.app.markets import DAY, configured, shortened, synthetic
+from tests.app.markets import DAY, SCORE_WARMUP, configured, shortened, synthetic
 
 from perpdesk.app import Market, backtest, desk, run_desk, set_up, sleeves_of
 from perpdesk.kernel.records import MINUTE_MS
 from perpdesk.parity import compare
 
+BOTH = ("score.versions.v2.params.min_score_to_trade=30",)
 EAGER = ("score.versions.v3.params={min_score_long: 12, min_score_short: 12}",)
 NAMES = ("BNBUSDT", "BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT")
 WARMUP = 32 * 60
@@ -28,7 +29,7 @@ def market() -> Market:
 
 
 def test_backtest_and_paper_are_one(market: Market) -> None:
-    receipt = compare(configured(*EAGER), "score_v3", market)
+    receipt = compare(configured(*EAGER), ["score_v3"], market)
     assert receipt.first_difference is None
     assert receipt.fills > 20
 
@@ -39,9 +40,30 @@ def test_backtest_and_paper_are_one_with_signals_and_holes(market: Market) -> No
         bars[80 + 11 * s :: 300, s] = np.zeros((), bars.dtype)
         bars["open_ms"][80 + 11 * s :: 300, s] = -1
     signals = [f"score.versions.v3.params.{name}=true" for name in ("sudden_move", "pull_back")]
-    receipt = compare(configured(*EAGER, *signals), "score_v3", replace(market, bars=bars))
+    receipt = compare(configured(*EAGER, *signals), ["score_v3"], replace(market, bars=bars))
     assert receipt.first_difference is None
     assert receipt.fills > 20
+
+
+@pytest.fixture(scope="module")
+def long_market() -> Market:
+    return named(synthetic(DAY, symbols=5, warmup=SCORE_WARMUP), NAMES)
+
+
+def test_two_versions_on_one_account_replay_and_paper_are_one(long_market: Market) -> None:
+    receipt = compare(configured(*EAGER, *BOTH), ["score_v2", "score_v3"], long_market)
+    assert receipt.first_difference is None
+    assert receipt.fills > 40
+
+
+@pytest.mark.parametrize("mode", ["ladder", "confirm_5m"])
+def test_entries_that_wait_are_one_in_replay_and_paper(long_market: Market, mode: str) -> None:
+    modes = [f"score.versions.{name}.entry_mode={mode}" for name in ("v2", "v3")]
+    receipt = compare(configured(*EAGER, *BOTH, *modes), ["score_v2", "score_v3"], long_market)
+    assert receipt.first_difference is None
+    assert receipt.fills > (10 if mode == "ladder" else 1)
+    alone = compare(configured(*EAGER, *modes), ["score_v3"], long_market)
+    assert alone.first_difference is None
 
 
 def test_without_the_coins_nothing_is_entered(market: Market) -> None:

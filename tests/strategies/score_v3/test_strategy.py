@@ -9,9 +9,10 @@ from tests.strategies.score_v3.series import QUARTER_MS, without
 
 from perpdesk.kernel.intervals import HOUR_MS, MINUTES_MISSING, resample
 from perpdesk.kernel.records import APPROVED, MAX_POSITIONS, MINUTE_MS
+from perpdesk.strategies.score_rules.scan import timeout_ms
 from perpdesk.strategies.score_v3 import SIGNAL_NAMES, params_record, score_v3
 from perpdesk.strategies.score_v3.regime import BEAR, BULL, NEUTRAL, UNKNOWN
-from perpdesk.strategies.score_v3.strategy import choose, timeout_ms
+from perpdesk.strategies.score_v3.strategy import choose
 
 WARM = 30 * 60  # the first regime; the first score comes five hours earlier
 SCAN_MS = 300_000
@@ -119,7 +120,7 @@ def test_the_proposal(warm, rising):
     assert head.cand_notional_e8 == 2000 * 10**8
     assert head.cand_leverage == 5
     assert head.cand_stop_ppm == 40_000
-    assert head.cand_timeout_ms == timeout_ms(warm.params, score) > 0
+    assert head.cand_timeout_ms == timeout_ms(warm.params, score, 42.0) > 0
 
 
 def test_mirrored_prices_propose_the_other_side(rising):
@@ -269,7 +270,7 @@ def test_the_regime_is_lost_with_the_coin(warm, rising):
     ],
 )
 def test_what_a_score_and_the_signals_would_trade(scores, sudden, pulled, side, signal):
-    found, why = choose(params_record()[0], *scores, sudden, pulled)
+    found, why = choose(params_record()[0], *scores, sudden, pulled, 0.0)
     assert (found, SIGNAL_NAMES[why]) == (side, signal)
 
 
@@ -301,11 +302,11 @@ def test_optional_signals_are_off_by_default_and_keep_the_true_score(name):
     [(42, 360), (37.8, 360), (37.5, 300), (33.6, 300), (33.5, 240), (29.4, 240), (29, 180), (22, 180)],
 )
 def test_a_better_score_may_stay_longer(score, minutes_open):
-    assert timeout_ms(params_record()[0], score) == minutes_open * MINUTE_MS
+    assert timeout_ms(params_record()[0], score, 42.0) == minutes_open * MINUTE_MS
 
 
 def test_no_timeout():
-    assert timeout_ms(params_record(timeouts=((0.0, 0),))[0], 40.0) == 0
+    assert timeout_ms(params_record(timeouts=((0.0, 0),))[0], 40.0, 42.0) == 0
 
 
 def test_the_codes_of_a_regime_are_sides():

@@ -151,6 +151,14 @@ def test_an_order_that_does_not_fit_is_refused(changes: dict[str, str], code: st
         prices.plan_pair(PROFIT, D(100), D("0.005"), D("0.01"), D(30), rules("0.0001", **changes))
 
 
+def test_what_a_plan_loses_at_its_limits() -> None:
+    plan = prices.plan_pair(PriceMode.DISCOUNT_ON_BUY, D(100), D("0.005"), D("0.01"), D(30), rules("0.0001"))
+    assert (plan.buy_price, plan.sell_price, plan.sell_qty) == (D("100.50"), D("99.49"), D("0.2982"))
+    assert prices.planned_loss(plan, D("0.001")) == D("0.360999918")
+    gains = prices.plan_pair(PROFIT, D(100), D("0.005"), D("0.01"), D(30), rules("0.0001"))
+    assert prices.planned_loss(gains, D("0.001")) < 0
+
+
 def test_the_percent_band() -> None:
     band = prices.Band(D("0.9"), D("1.004"), D("0.9"), D("1.1"))
     narrow = TokenRules(**{**_fields(rules("0.0001")), "band": band})

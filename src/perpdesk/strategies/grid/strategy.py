@@ -5,13 +5,13 @@ Orders are placed at steps only, so an order wanted at a close is live from the 
 strategy watches its stops. A stop or the zone's end makes the grid CLOSING: every level's order is
 withdrawn and the whole inventory is sold at market, until the books are flat.
 
-Who starts a run: ``state.go`` written by a driver that holds a plan (the crash test, the backtest of the
-whole chain, the executor command), or ``params.auto_start`` (the benchmark and runs back to back).
-A compiled run holds the net of long and short levels; the engine cannot drive this strategy yet: see
-docs/strategies/grid.md.
+Who starts a run: ``state.go`` written by a driver that holds a plan (conduct.Conductor, the crash test), or
+``params.auto_start`` (runs back to back). A run holds the net of long and short levels.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numba import njit
@@ -37,6 +37,7 @@ from perpdesk.kernel.records import (
 from perpdesk.kernel.strategy import Strategy
 from perpdesk.strategies.grid.machine import (
     ACTIVE,
+    BROKEN,
     CLOSING,
     DRAWDOWN,
     EXPIRED,
@@ -44,6 +45,7 @@ from perpdesk.strategies.grid.machine import (
     GO,
     IDLE,
     MANUAL,
+    RECONCILED,
     ZONE_BREAK,
     entry_allowed,
     next_grid_state,
@@ -53,14 +55,16 @@ from perpdesk.strategies.grid.plan import LONG, NEUTRAL, SHORT, Plan, arithmetic
 from perpdesk.strategies.grid.stops import equity_e8, peak_levels, stop_levels
 
 LEVELS_MAX = 100  # 50 a side
+SYMBOLS_MAX = 5
 ATR_BARS = 100
 ATR_PERIOD = 14
 FOUR_HOURS_MS = 4 * 3_600_000
 INTERVALS_MS = (FOUR_HOURS_MS,)
 
-# auto_start: begin a grid of `variant` whenever idle. step_ppm: its step as a fraction of the price; 0: from
-# the ATR of the last 100 4-hour bars. *_e8 are money, unit_e8 and tick are the instrument's.
-params_dt = np.dtype(
+# The rules of one symbol (params.of[state.symbol]). auto_start: begin a grid of `variant` whenever idle.
+# step_ppm: its step as a fraction of the price; 0: from the ATR of the last 100 4-hour bars.
+# *_e8 are money, unit_e8 and tick are the instrument's.
+rules_dt = np.dtype(
     [
         (name, "i8")
         for name in (
@@ -87,6 +91,7 @@ params_dt = np.dtype(
     ],
     align=True,
 )
+params_dt = np.dtype([("of", rules_dt, (SYMBOLS_MAX,))], align=True)
 
 # One level: side +1 long, -1 short. net_before: what the slot had bought and sold, net, when the run began.
 level_dt = np.dtype(
@@ -96,10 +101,14 @@ level_dt = np.dtype(
 # go: a driver's wish to begin with the levels it has written; close_asked: to end. grid: machine state.
 # reason: the event that ended the last run. *_0_e8: the position's sums when the run began.
 # wait_*: prices and time at which an order that could not be placed at the last step can be.
+# long_lots, short_lots, base_e8: what the position's sums (seen_*) last meant; fall_*, rise_*: where
+# the run ends and where it is worth more than ever, at the peak levelled_e8; placed: the levels' orders are
+# those wanted since, with the account's word entries_on.
 state_dt = np.dtype(
     [
         (name, "i8")
         for name in (
+            "symbol",
             "grid",
             "reason",
             "go",
@@ -112,6 +121,7 @@ state_dt = np.dtype(
             "peak_e8",
             "limit_e8",
             "begun_ms",
+            "ended_ms",
             "idle_until_ms",
             "runs",
             "realised_0_e8",
@@ -121,6 +131,22 @@ state_dt = np.dtype(
             "wait_lo",
             "wait_hi",
             "wait_ms",
+            "long_lots",
+            "short_lots",
+            "base_e8",
+            "seen_ms",
+            "seen_lots",
+            "seen_realised_e8",
+            "seen_fees_e8",
+            "seen_cost_e8",
+            "seen_funding_e8",
+            "levelled_e8",
+            "fall_lo",
+            "fall_hi",
+            "rise_lo",
+            "rise_hi",
+            "placed",
+            "entries_on",
         )
     ]
     + [
@@ -145,7 +171,7 @@ def params_record(
     restart_after_ms: int = 15 * 60_000,
     partial_timeout_ms: int = 600_000,
 ) -> np.recarray:
-    """One params record (shape (1,)). auto_start and step_ppm: see params_dt.
+    """The params record (shape (1,)) of a run over one symbol. auto_start and step_ppm: see rules_dt.
 
     Raises ValueError for what compiled runs cannot do: an automatic start with geometric spacing (give a
     plan instead), or a short side without a short budget.
@@ -155,6 +181,7 @@ def params_record(
     if auto_start and variant != LONG and params.short_budget_e8 == 0:
         raise ValueError("short_budget_e8 is 0: a grid that sells short needs a budget for it")
     record = zeros(1, params_dt)
+    rules = record.of[0]
     for name, value in {
         "auto_start": int(auto_start),
         "variant": variant,
@@ -176,8 +203,26 @@ def params_record(
         "unit_e8": unit_e8,
         "tick": tick,
     }.items():
-        record[name] = value
+        rules[name][0] = value
     return record
+
+
+def params_records(records: Sequence[np.recarray]) -> np.recarray:
+    """One record from those of several symbols, in universe order. Raises ValueError if they are too many.
+
+    Each symbol's state must be told which it is: ``number_states``.
+    """
+    if len(records) > SYMBOLS_MAX:
+        raise ValueError(f"a grid trades at most {SYMBOLS_MAX} symbols, not {len(records)}")
+    together = zeros(1, params_dt)
+    for s, record in enumerate(records):
+        together["of"][0, s] = record["of"][0, 0]
+    return together
+
+
+def number_states(states: np.recarray) -> None:
+    """Tell each symbol's state where it stands in the universe."""
+    states["symbol"] = np.arange(len(states))
 
 
 def order_start(state: np.record, plan: Plan) -> None:
@@ -203,24 +248,25 @@ def order_start(state: np.record, plan: Plan) -> None:
 @njit(cache=True)
 def advance(params, shared, state, bar):
     """Keep the 4-hour bars where a step is made from them; ask while a start or an end is wanted."""
-    if params.auto_start and params.step_ppm == 0 and push(state.builder, bar, INTERVALS_MS) > 0:
+    rules = params.of[state.symbol]
+    if rules.auto_start and rules.step_ppm == 0 and push(state.builder, bar, INTERVALS_MS) > 0:
         for place in range(state.builder.closed_count[0]):
             shift_in(state.h4, state.builder.closed[0, place])
             state.h4_held = min(ATR_BARS, state.h4_held + 1)
     if state.go != 0 or state.close_asked != 0 or state.grid == CLOSING:
         return True
-    if state.grid != IDLE or params.auto_start == 0:
+    if state.grid != IDLE or rules.auto_start == 0:
         return False
     return bar.open_ms + MINUTE_MS >= state.idle_until_ms and (
-        params.step_ppm > 0 or state.h4_held == ATR_BARS
+        rules.step_ppm > 0 or state.h4_held == ATR_BARS
     )
 
 
 @njit(cache=True)
-def _add_level(params, state, side, entry, leave):
+def _add_level(rules, state, side, entry, leave):
     """False if the venue would not take the level."""
-    lots = level_lots(params.order_size_e8, entry, params.unit_e8)
-    if lots < params.lots_min or lots * entry * params.unit_e8 < params.notional_min_e8:
+    lots = level_lots(rules.order_size_e8, entry, rules.unit_e8)
+    if lots < rules.lots_min or lots * entry * rules.unit_e8 < rules.notional_min_e8:
         return False
     level = state.levels[state.count]
     level.side = side
@@ -233,19 +279,19 @@ def _add_level(params, state, side, entry, leave):
 
 
 @njit(cache=True)
-def _lay_out(params, state, last):
+def _lay_out(rules, state, last):
     """Levels around the last price; False where they cannot be: no ATR yet, prices or sizes too small."""
-    if params.step_ppm > 0:
-        step = grid_step(float(last), params.step_ppm, params.tick)
+    if rules.step_ppm > 0:
+        step = grid_step(float(last), rules.step_ppm, rules.tick)
     else:
         if state.h4_held < ATR_BARS:
             return False
         atr = atr_window(state.h4[:, HIGH], state.h4[:, LOW], state.h4[:, CLOSE], ATR_PERIOD)
         if atr <= 0.0:
             return False
-        step = grid_step(atr, params.atr_multiplier_ppm, params.tick)
-    a0 = last // params.tick * params.tick
-    n = params.grid_levels
+        step = grid_step(atr, rules.atr_multiplier_ppm, rules.tick)
+    a0 = last // rules.tick * rules.tick
+    n = rules.grid_levels
     lowest = arithmetic_price(a0, step, -n)
     if lowest <= 0:
         return False
@@ -254,35 +300,36 @@ def _lay_out(params, state, last):
     state.count = 0
     for away in range(1, n + 1):
         good = True
-        if params.variant != SHORT:
+        if rules.variant != SHORT:
             good = _add_level(
-                params, state, 1, arithmetic_price(a0, step, -away), arithmetic_price(a0, step, 1 - away)
+                rules, state, 1, arithmetic_price(a0, step, -away), arithmetic_price(a0, step, 1 - away)
             )
-        if good and params.variant != LONG:
+        if good and rules.variant != LONG:
             good = _add_level(
-                params, state, -1, arithmetic_price(a0, step, away), arithmetic_price(a0, step, away - 1)
+                rules, state, -1, arithmetic_price(a0, step, away), arithmetic_price(a0, step, away - 1)
             )
         if not good:
             return False
-    buffer = (2 * params.buffer_ppm * a0 + 1_000_000) // 2_000_000
-    state.lo_stop = lowest - buffer if params.variant != SHORT else -FAR
-    state.hi_stop = arithmetic_price(a0, step, n) + buffer if params.variant != LONG else FAR
+    buffer = (2 * rules.buffer_ppm * a0 + 1_000_000) // 2_000_000
+    state.lo_stop = lowest - buffer if rules.variant != SHORT else -FAR
+    state.hi_stop = arithmetic_price(a0, step, n) + buffer if rules.variant != LONG else FAR
     return True
 
 
 @njit(cache=True)
-def _begin(params, state, position, slots, now_ms):
+def _begin(rules, state, position, slots, now_ms):
     """A run starts: everything is counted from here."""
     state.grid = next_grid_state(state.grid, GO)
     state.go = 0
     state.close_asked = 0
     state.begun_ms = now_ms
     state.runs += 1
-    state.peak_e8 = params.capital_e8
-    state.limit_e8 = params.capital_e8 * params.stop_drawdown_ppm // 1_000_000
+    state.peak_e8 = rules.capital_e8
+    state.limit_e8 = rules.capital_e8 * rules.stop_drawdown_ppm // 1_000_000
     state.realised_0_e8 = position.realised_e8
     state.fees_0_e8 = position.fees_e8
     state.funding_0_e8 = position.funding_e8
+    state.seen_ms = -1  # nothing is counted yet
     for k in range(state.count):
         level = state.levels[k]
         slot = slots[SLOT_OWN + k]
@@ -298,25 +345,46 @@ def held_lots(level, slot):
 
 
 @njit(cache=True)
-def _inventory(state, slots):
-    """(long lots, short lots) of the levels."""
+def _count(rules, state, position, slots):
+    """Bring the run's inventory and money up to date with its fills; nothing to do where there were none."""
+    if (
+        state.seen_ms == position.last_fill_ms
+        and state.seen_lots == position.lots
+        and state.seen_realised_e8 == position.realised_e8
+        and state.seen_fees_e8 == position.fees_e8
+        and state.seen_cost_e8 == position.cost_e8
+        and state.seen_funding_e8 == position.funding_e8
+    ):
+        return
+    state.seen_ms = position.last_fill_ms
+    state.seen_lots = position.lots
+    state.seen_realised_e8 = position.realised_e8
+    state.seen_fees_e8 = position.fees_e8
+    state.seen_cost_e8 = position.cost_e8
+    state.seen_funding_e8 = position.funding_e8
+    state.placed = 0
+    state.levelled_e8 = -1
     long_lots = 0
     short_lots = 0
     for k in range(state.count):
-        held = held_lots(state.levels[k], slots[SLOT_OWN + k])
-        if state.levels[k].side > 0:
-            long_lots += held
+        level = state.levels[k]
+        slot = slots[SLOT_OWN + k]
+        net = slot.bought - slot.sold - level.net_before
+        if level.side > 0:
+            long_lots += net
         else:
-            short_lots += held
-    return long_lots, short_lots
+            short_lots -= net
+    state.long_lots = long_lots
+    state.short_lots = short_lots
+    state.base_e8 = base_e8(rules, state, position)
 
 
 @njit(cache=True)
-def base_e8(params, state, position):
+def base_e8(rules, state, position):
     """Capital + cash flows - fees + funding of the run so far (stops.equity_e8)."""
     cash = position.realised_e8 - state.realised_0_e8 - sign(position.lots) * position.cost_e8
     fees = position.fees_e8 - state.fees_0_e8
-    return params.capital_e8 + cash - fees + position.funding_e8 - state.funding_0_e8
+    return rules.capital_e8 + cash - fees + position.funding_e8 - state.funding_0_e8
 
 
 @njit(cache=True)
@@ -342,29 +410,42 @@ def _leave(position, slots, reason):
 
 
 @njit(cache=True)
-def _used(params, state, slots, side):
-    """Money that the levels of one side hold or are about to hold, at their entry prices."""
-    used = 0
+def used_e8(rules, state, slots):
+    """(long, short): money that the levels of each side hold or are about to hold, at their entry prices."""
+    used_long = 0
+    used_short = 0
     for k in range(state.count):
         level = state.levels[k]
-        if level.side != side:
-            continue
         slot = slots[SLOT_OWN + k]
-        lots = held_lots(level, slot)
-        if slot.kind != 0 and slot.side == side:
+        lots = level.side * (slot.bought - slot.sold - level.net_before)
+        if slot.kind != 0 and slot.side == level.side:
             lots += slot.lots
-        used += lots * level.entry * params.unit_e8
-    return used
+        if level.side > 0:
+            used_long += lots * level.entry
+        else:
+            used_short += lots * level.entry
+    return used_long * rules.unit_e8, used_short * rules.unit_e8
 
 
 @njit(cache=True)
-def _place(params, state, slots, last, now_ms):
-    """The wanted order of every level: nearest first, below before above."""
+def _place(rules, state, slots, last, now_ms, entries_on):
+    """The wanted order of every level: nearest first, below before above.
+
+    While entries_on is 0 no entry is wanted and resting ones are taken back; what is held keeps its exit.
+    """
+    if (
+        state.placed
+        and state.entries_on == entries_on
+        and now_ms < state.wait_ms
+        and state.wait_lo < last < state.wait_hi
+    ):
+        return  # what was wanted then is wanted now
+    state.placed = 1
+    state.entries_on = entries_on
     state.wait_lo = -FAR
     state.wait_hi = FAR
     state.wait_ms = FAR
-    used_long = _used(params, state, slots, 1)
-    used_short = _used(params, state, slots, -1)
+    used_long, used_short = used_e8(rules, state, slots)
     for k in range(state.count):
         level = state.levels[k]
         slot = slots[SLOT_OWN + k]
@@ -372,21 +453,24 @@ def _place(params, state, slots, last, now_ms):
         if slot.kind == MARKET:
             continue  # lots bought at the start are still coming
         if slot.kind == LIMIT and slot.side == level.side:
-            if held == 0:
+            if entries_on and held == 0:
                 continue  # an entry that rests is not withdrawn at a touch
-            ends_ms = slot.last_ms + params.partial_timeout_ms
-            if now_ms < ends_ms:
+            ends_ms = slot.last_ms + rules.partial_timeout_ms
+            if entries_on and now_ms < ends_ms:
                 state.wait_ms = min(state.wait_ms, ends_ms)
                 continue
             clear(slot)
+            state.placed = 0  # it was counted: what the cap refuses now may be allowed at the next look
         if held > 0:
             put_limit(slot, -level.side, level.leave, held, 0, TAG_LADDER, last)
             continue
+        if not entries_on:
+            continue
         used = used_long if level.side > 0 else used_short
-        cap = params.long_cap_e8 if level.side > 0 else params.short_cap_e8
-        if entry_allowed(level.side, level.entry, level.lots, params.unit_e8, last, used, cap):
+        cap = rules.long_cap_e8 if level.side > 0 else rules.short_cap_e8
+        if entry_allowed(level.side, level.entry, level.lots, rules.unit_e8, last, used, cap):
             put_limit(slot, level.side, level.entry, level.lots, 0, TAG_LADDER, last)
-            amount = level.lots * level.entry * params.unit_e8
+            amount = level.lots * level.entry * rules.unit_e8
             if level.side > 0:
                 used_long += amount
             else:
@@ -400,10 +484,12 @@ def _place(params, state, slots, last, now_ms):
 @njit(cache=True)
 def want(params, shared, state, position, slots, head, last, now_ms, in_path):
     """Stops first, then (at a step) the levels' orders."""
+    rules = params.of[state.symbol]
     if state.grid == CLOSING:
         if position.lots == 0 and in_path == 0:
             state.grid = next_grid_state(state.grid, FLAT_TWICE)  # the books are the venue here
-            state.idle_until_ms = now_ms + params.restart_after_ms
+            state.ended_ms = now_ms
+            state.idle_until_ms = now_ms + rules.restart_after_ms
         else:
             _leave(position, slots, state.reason)
             return
@@ -411,22 +497,25 @@ def want(params, shared, state, position, slots, head, last, now_ms, in_path):
         if in_path != 0:
             return
         if state.go == 0:
-            if params.auto_start == 0:
+            if rules.auto_start == 0:
                 return
-            if now_ms < state.idle_until_ms or not _lay_out(params, state, last):
+            if head.entries_on == 0 or now_ms < state.idle_until_ms or not _lay_out(rules, state, last):
                 return  # advance asks again at every bar from idle_until_ms on
-        _begin(params, state, position, slots, now_ms)
+        _begin(rules, state, position, slots, now_ms)
     if state.grid != ACTIVE:
         return
 
-    long_lots, short_lots = _inventory(state, slots)
-    base = base_e8(params, state, position)
-    worth = equity_e8(base, long_lots, short_lots, last, params.unit_e8, params.exit_ppm)
-    if last <= state.lo_stop or last >= state.hi_stop:
+    _count(rules, state, position, slots)
+    long_lots, short_lots, base = state.long_lots, state.short_lots, state.base_e8
+    worth = equity_e8(base, long_lots, short_lots, last, rules.unit_e8, rules.exit_ppm)
+    if long_lots - short_lots != position.lots:  # the exchange took it (liquidation): nothing adds up
+        _close(state, slots, BROKEN)
+        state.grid = next_grid_state(state.grid, RECONCILED)
+    elif last <= state.lo_stop or last >= state.hi_stop:
         _close(state, slots, ZONE_BREAK)
     elif state.peak_e8 - worth >= state.limit_e8:
         _close(state, slots, DRAWDOWN)
-    elif in_path == 0 and now_ms - state.begun_ms >= params.max_run_ms:
+    elif in_path == 0 and now_ms - state.begun_ms >= rules.max_run_ms:
         _close(state, slots, EXPIRED)
     elif state.close_asked:
         _close(state, slots, MANUAL)
@@ -435,20 +524,22 @@ def want(params, shared, state, position, slots, head, last, now_ms, in_path):
         head.next_ms = min(head.next_ms, now_ms + 1)
         return
     state.peak_e8 = max(state.peak_e8, worth)
-    lo, hi = stop_levels(
-        base, long_lots, short_lots, params.unit_e8, params.exit_ppm, state.peak_e8, state.limit_e8,
-        state.lo_stop, state.hi_stop,
-    )  # fmt: skip
-    rise_lo, rise_hi = peak_levels(
-        base, long_lots, short_lots, params.unit_e8, params.exit_ppm, state.peak_e8
-    )
+    if state.levelled_e8 != state.peak_e8:
+        state.levelled_e8 = state.peak_e8
+        state.fall_lo, state.fall_hi = stop_levels(
+            base, long_lots, short_lots, rules.unit_e8, rules.exit_ppm, state.peak_e8, state.limit_e8,
+            state.lo_stop, state.hi_stop,
+        )  # fmt: skip
+        state.rise_lo, state.rise_hi = peak_levels(
+            base, long_lots, short_lots, rules.unit_e8, rules.exit_ppm, state.peak_e8
+        )
     if in_path == 0:
-        _place(params, state, slots, last, now_ms)
-    head.fire_lo = max(head.fire_lo, lo)
-    head.fire_hi = min(head.fire_hi, hi)
-    head.peak_lo = max(head.peak_lo, max(rise_lo, state.wait_lo))
-    head.peak_hi = min(head.peak_hi, min(rise_hi, state.wait_hi))
-    head.next_ms = min(head.next_ms, min(state.begun_ms + params.max_run_ms, state.wait_ms))
+        _place(rules, state, slots, last, now_ms, head.entries_on)
+    head.fire_lo = max(head.fire_lo, state.fall_lo)
+    head.fire_hi = min(head.fire_hi, state.fall_hi)
+    head.peak_lo = max(head.peak_lo, max(state.rise_lo, state.wait_lo))
+    head.peak_hi = min(head.peak_hi, min(state.rise_hi, state.wait_hi))
+    head.next_ms = min(head.next_ms, min(state.begun_ms + rules.max_run_ms, state.wait_ms))
 
 
 STRATEGY = Strategy(
@@ -459,4 +550,5 @@ STRATEGY = Strategy(
     want=want,
     slots=SLOT_OWN + LEVELS_MAX,
     warmup_minutes=ATR_BARS * 240,
+    opens=True,
 )

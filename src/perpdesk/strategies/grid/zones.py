@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from perpdesk.kernel.guard import q9
 from perpdesk.strategies.grid.box import Box
@@ -57,6 +58,27 @@ class Zone:
             "symbol": self.symbol,
             "valid_from_ms": self.valid_from_ms,
         }
+
+
+def zone_from(value: dict[str, Any]) -> Zone:
+    """The zone of a stored snapshot."""
+    kind = str(value["kind"])
+    return Zone(
+        id=value["id"],
+        symbol=value["symbol"],
+        kind=kind,
+        side=SUPPORT if kind.startswith("S") else RESISTANCE,
+        centre=value["center"],
+        lo=value["lo"],
+        hi=value["hi"],
+        strength=float(value["strength"]),
+        confidence=value["confidence"],
+        ma_adjusted=value["ma_adjusted"],
+        kmeans_ok=value["kmeans_ok"],
+        valid_from_ms=value["valid_from_ms"],
+        expires_ms=value["expires_ms"],
+        params_hash=value["params_hash"],
+    )
 
 
 def zone_id(symbol: str, kind: str, centre: int, as_of_ms: int, params_hash: str) -> str:

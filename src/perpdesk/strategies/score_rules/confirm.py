@@ -1,7 +1,6 @@
 """The entry mode ``confirm_5m``: a 5-minute bar of the side's colour, with volume, confirms a signal.
 
-Not wired yet: configuration refuses the mode until an entry may wait. Then it is asked at each 5-minute
-close for at most ``WAIT_MS`` after the signal.
+It is asked at each 5-minute close for at most ``WAIT_MS`` after the signal (``waiting``).
 """
 
 from __future__ import annotations

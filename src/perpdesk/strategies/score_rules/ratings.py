@@ -1,8 +1,8 @@
 """Symbol ratings: a symbol that keeps losing gets less margin, needs a better score, and at last is banned.
 
-Not wired yet. ``rating_next`` belongs into the job that runs after each close and once a day over the closed
-rows of ``futures_positions``; ``MULTIPLIER_PPM`` into the one place that sizes an entry, ``BONUS_PPM`` onto
-the thresholds of ``decide``, and level 3 into the gate.
+``rating_next`` is asked after each close and once a day over the closed rows (``rating_book``). What a level
+means reaches the step by ``head.margin_cut_ppm`` (size and ban, in the gate) and ``head.bonus_ppm``
+(thresholds).
 """
 
 from __future__ import annotations
@@ -25,23 +25,26 @@ RECOVERY_WINS_PERCENT = 60
 
 
 @njit(cache=True)
-def level_reached(trades, hard_stops, net_e8):
-    """The worst level that a record qualifies for; 0 with fewer than three trades."""
+def level_reached(trades, hard_stops, net_e8, stop_limits, net_limits):
+    """The worst level that a record qualifies for; 0 with fewer than three trades.
+
+    stop_limits, net_limits: by level, as HARD_STOPS and NET_E8.
+    """
     if trades >= TRADES_MIN:
         for level in range(LEVEL_BANNED, LEVEL_BEST, -1):
-            if hard_stops >= HARD_STOPS[level] or net_e8 <= NET_E8[level]:
+            if hard_stops >= stop_limits[level] or net_e8 <= net_limits[level]:
                 return level
     return LEVEL_BEST
 
 
 @njit(cache=True)
-def rating_next(level, trades, hard_stops, net_e8, wins):
+def rating_next(level, trades, hard_stops, net_e8, wins, stop_limits=HARD_STOPS, net_limits=NET_E8):
     """The level after the window's record: closed trades, hard stops, net result, winning trades.
 
     A worse level is taken at once, however far. From levels 1 and 2 a good record leads one level up; a
     banned symbol stays banned until a person rates it.
     """
-    reached = level_reached(trades, hard_stops, net_e8)
+    reached = level_reached(trades, hard_stops, net_e8, stop_limits, net_limits)
     if reached > level:
         return reached
     recovers = (

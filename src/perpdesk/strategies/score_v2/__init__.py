@@ -9,11 +9,11 @@ strategy   when to score, when to scan, when to propose an entry
 Exits belong to the shared guard. See docs/strategies/score_v2.md.
 """
 
+from perpdesk.strategies.score_rules.scan import decide
 from perpdesk.strategies.score_v2.params import params_dt, params_record
 from perpdesk.strategies.score_v2.scorer import (
     STATUS_NAMES,
     components,
-    decide,
     score_dt,
     score_v2,
     score_window,

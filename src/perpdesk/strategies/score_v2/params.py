@@ -2,90 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from perpdesk.kernel.records import MINUTE_MS, zeros
+from perpdesk.kernel.records import zeros
+from perpdesk.strategies.score_rules.params import COMMON_FIELDS, check, fill_common
 
-TIMEOUTS_MAX = 4
-
-# A position's timeout is timeout_ms[i] of the first i whose score / 100 >= timeout_ratio[i].
-params_dt = np.dtype(
-    [(name, "i8") for name in ("margin_e8", "leverage", "scan_interval_ms", "scan_offset_ms", "stop_ppm")]
-    + [
-        ("min_score", "f8"),
-        ("timeout_ratio", "f8", (TIMEOUTS_MAX,)),
-        ("timeout_ms", "i8", (TIMEOUTS_MAX,)),
-    ],
-    align=True,
-)
-
-TIMEOUTS = (
-    (0.90, 360 * MINUTE_MS),
-    (0.80, 300 * MINUTE_MS),
-    (0.70, 240 * MINUTE_MS),
-    (0.0, 180 * MINUTE_MS),
-)
+params_dt = np.dtype([*COMMON_FIELDS, ("min_score", "f8")], align=True)
 
 
 def params_record(
-    *,
-    margin_e8: int = 400 * 10**8,
-    leverage: int = 5,
-    min_score: float = 60.0,
-    scan_interval_ms: int = 600_000,
-    scan_offset_ms: int = 120_000,
-    stop_ppm: int = 40_000,
-    timeouts: tuple[tuple[float, int], ...] = TIMEOUTS,
+    *, min_score: float = 60.0, scan_interval_ms: int = 600_000, scan_offset_ms: int = 120_000, **common: Any
 ) -> np.recarray:
     """One params record (shape (1,)).
 
-    margin_e8: margin per entry in 1e-8 of the quote currency; wanted notional = margin * leverage.
-    min_score: of 100, the same for both sides. scan_*: whole minutes, 0 <= offset < interval.
-    stop_ppm: distance of the exchange stop, the widest enabled stop level of the guard.
-    timeouts: (score / 100 at least, timeout in ms), ratios falling, the last one 0; a timeout of 0 is none.
+    min_score: of 100, the same for both sides. The rest: see ``score_rules.params.fill_common``.
 
     Raises ValueError naming the parameter that is out of its range.
     """
-
-    def check(name: str, value: object, good: bool, rule: str) -> None:
-        if not good:
-            raise ValueError(f"score_v2 {name} = {value!r}: must be {rule}")
-
-    check("margin_e8", margin_e8, 10**8 <= margin_e8 <= 10**14, "1e8 .. 1e14 (1 to 1,000,000 quote units)")
-    check("leverage", leverage, 1 <= leverage <= 20, "1 .. 20")
-    check("min_score", min_score, 0 < min_score <= 100, "above 0 and at most 100")
-    check(
-        "scan_interval_ms",
-        scan_interval_ms,
-        MINUTE_MS <= scan_interval_ms <= 1440 * MINUTE_MS and scan_interval_ms % MINUTE_MS == 0,
-        "whole minutes, one minute to one day",
-    )
-    check(
-        "scan_offset_ms",
-        scan_offset_ms,
-        0 <= scan_offset_ms < scan_interval_ms and scan_offset_ms % MINUTE_MS == 0,
-        "whole minutes, from 0 to below the scan interval",
-    )
-    check("stop_ppm", stop_ppm, 0 < stop_ppm < 1_000_000, "above 0 and below 1,000,000")
-    ratios = [ratio for ratio, _ in timeouts]
-    check(
-        "timeouts",
-        timeouts,
-        0 < len(timeouts) <= TIMEOUTS_MAX
-        and ratios == sorted(ratios, reverse=True)
-        and ratios[-1] == 0
-        and all(timeout_ms >= 0 for _, timeout_ms in timeouts),
-        f"1 to {TIMEOUTS_MAX} pairs (ratio, ms >= 0), ratios falling, the last ratio 0",
-    )
-
     record = zeros(1, params_dt)
-    record.margin_e8 = margin_e8
-    record.leverage = leverage
+    fill_common(
+        record, "score_v2", scan_interval_ms=scan_interval_ms, scan_offset_ms=scan_offset_ms, **common
+    )
+    check("score_v2", "min_score", min_score, 0 < min_score <= 100, "above 0 and at most 100")
     record.min_score = min_score
-    record.scan_interval_ms = scan_interval_ms
-    record.scan_offset_ms = scan_offset_ms
-    record.stop_ppm = stop_ppm
-    for place, (ratio, timeout_ms) in enumerate(timeouts):
-        record.timeout_ratio[0, place] = ratio
-        record.timeout_ms[0, place] = timeout_ms
     return record

@@ -124,16 +124,6 @@ score_dt = np.dtype(
 
 
 @njit(cache=True)
-def decide(long_score, short_score, long_least, short_least):
-    """+1 LONG, -1 SHORT, 0 none: the higher side, if it reaches its threshold. A tie is none."""
-    if long_score > short_score and long_score >= long_least:
-        return 1
-    if short_score > long_score and short_score >= short_least:
-        return -1
-    return 0
-
-
-@njit(cache=True)
 def _trend(h1, h4, d1, score):
     score.trend_1h_long, score.trend_1h_short = trend_timeframe(h1[:, CLOSE])
     score.trend_4h_long, score.trend_4h_short = trend_timeframe(h4)

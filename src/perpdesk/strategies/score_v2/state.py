@@ -7,6 +7,7 @@ from numba import njit
 
 from perpdesk.kernel.intervals import CLOSE, COLUMNS, HOUR_MS, OPEN_MS, builder_dt, shift_in
 from perpdesk.kernel.records import DAY_MS
+from perpdesk.strategies.score_rules.waiting import waiting_dt
 from perpdesk.strategies.score_v2.scorer import (
     BAD_BAR,
     CLOSES,
@@ -22,14 +23,16 @@ from perpdesk.strategies.score_v2.scorer import (
 
 INTERVALS_MS = (HOUR_MS, FOUR_HOURS_MS, DAY_MS)
 
-# status: why the newest window has a score or has none (STATUS_NAMES). side: what the score would trade.
-# scan_ms: the step of the last scan. bad_ms: end of the last minute that could not be (0: none).
+# status: why the newest window has a score or has none (STATUS_NAMES). side, signal: what would be traded at
+# the last scan, and why (SIGNAL_NAMES). scan_ms: the step of the last scan. bad_ms: end of the last minute
+# that could not be (0: none).
 # h1: the last 200 rows, newest last. h4, d1: open times and closes of the last 99. *_held: how many are real.
 state_dt = np.dtype(
     [
         ("builder", builder_dt(INTERVALS_MS)),
         ("status", "i8"),
         ("side", "i8"),
+        ("signal", "i8"),
         ("scan_ms", "i8"),
         ("next_scan_ms", "i8"),
         ("bad_ms", "i8"),
@@ -37,6 +40,7 @@ state_dt = np.dtype(
         ("h4_held", "i8"),
         ("d1_held", "i8"),
         ("score", score_dt),
+        ("waiting", waiting_dt),
         ("h1", "i8", (WINDOW, COLUMNS)),
         ("h4_open_ms", "i8", (CLOSES,)),
         ("h4_close", "i8", (CLOSES,)),

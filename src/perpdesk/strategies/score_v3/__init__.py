@@ -12,7 +12,7 @@ strategy   when to score, when to scan, when to propose an entry
 Exits belong to the shared guard. See docs/strategies/score_v3.md.
 """
 
-from perpdesk.strategies.score_v2 import decide
+from perpdesk.strategies.score_rules.scan import SIGNAL_NAMES, decide
 from perpdesk.strategies.score_v3.params import coins_of, params_dt, params_record
 from perpdesk.strategies.score_v3.regime import REGIME_NAMES, dominance, regime
 from perpdesk.strategies.score_v3.scorer import (
@@ -23,7 +23,7 @@ from perpdesk.strategies.score_v3.scorer import (
     score_window,
     veto,
 )
-from perpdesk.strategies.score_v3.signals import SIGNAL_NAMES, pull_back, sudden_move
+from perpdesk.strategies.score_v3.signals import pull_back, sudden_move
 from perpdesk.strategies.score_v3.state import state_dt
 from perpdesk.strategies.score_v3.strategy import STRATEGY
 

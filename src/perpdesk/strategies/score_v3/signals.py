@@ -9,10 +9,6 @@ from perpdesk.kernel.intervals import CLOSE, HIGH, LOW, OPEN, VOLUME_LOTS
 USUAL_BARS = 5
 PULL_BACK_BARS = 8
 
-# Why an entry is proposed.
-NO_SIGNAL, SCORE, SUDDEN_MOVE, PULL_BACK = range(4)
-SIGNAL_NAMES = ("NONE", "SCORE", "SUDDEN_MOVE", "PULL_BACK")
-
 
 @njit(cache=True)
 def sudden_move(m15):

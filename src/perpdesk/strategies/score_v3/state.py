@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 from perpdesk.kernel.intervals import COLUMNS, HOUR_MS, OPEN_MS, builder_dt, shift_in
+from perpdesk.strategies.score_rules.waiting import waiting_dt
 from perpdesk.strategies.score_v2.scorer import BAD_BAR, INSUFFICIENT_HISTORY, OK, no_score
 from perpdesk.strategies.score_v3.scorer import (
     HOURS,
@@ -40,6 +41,7 @@ state_dt = np.dtype(
         ("m15_held", "i8"),
         ("h1_held", "i8"),
         ("score", score_dt),
+        ("waiting", waiting_dt),
         ("m15", "i8", (WINDOW, COLUMNS)),
         ("h1", "i8", (HOURS, COLUMNS)),
     ],

@@ -19,6 +19,7 @@ from perpdesk.strategies.volume_target.facts import Fill, Leg, Order, Seen
 from perpdesk.strategies.volume_target.losses import open_loss_of, pair_loss, residue
 from perpdesk.strategies.volume_target.modes import CountSide
 from perpdesk.strategies.volume_target.pair_events import (
+    NOT_SENT,
     Acked,
     Alarm,
     CancelBuys,
@@ -291,10 +292,11 @@ def _take(pair: Pair, event: PairEvent, wanted: list[PairWanted]) -> Pair:
             return _join(pair, event, wanted)
         case Acked(client_id=client_id):
             return _sighted(pair, client_id, Seen.LIVE)
-        case Refused(client_id=client_id):
+        case Refused(client_id=client_id, code=code):
             pair = _sighted(pair, client_id, Seen.ABSENT)
             if pair.state is PairState.PLACING and client_id == pair.client_id:
-                return replace(pair, cause=pair.cause or Outcome.REFUSED)
+                outcome = Outcome.NOT_SENT if code == NOT_SENT else Outcome.REFUSED
+                return replace(pair, cause=pair.cause or outcome)
             return pair
         case NoAnswer(client_id=client_id):
             if pair.request is not None and pair.request.client_id == client_id:

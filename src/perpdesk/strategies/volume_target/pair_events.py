@@ -7,6 +7,9 @@ from decimal import Decimal
 
 from perpdesk.strategies.volume_target.facts import Fill, Seen
 
+# Refused with this code: it was not sent at all, because it might not be any more.
+NOT_SENT = "NOT_SENT"
+
 
 @dataclass(frozen=True, slots=True)
 class Send:

@@ -164,6 +164,12 @@ def spend_with_fee(plan: PairPlan, taker_fee: Decimal) -> Decimal:
 
 
 @exact
+def planned_loss(plan: PairPlan, taker_fee: Decimal) -> Decimal:
+    """What the pair costs if both legs fill at their limits; what is too small to sell counts as nothing."""
+    return plan.spend - plan.sell_qty * plan.sell_price * (ONE - taker_fee)
+
+
+@exact
 def exit_price(bid: Decimal, tick: Decimal) -> Decimal:
     """Limit of a flattening order: half a percent below the bid, rounded down to the tick."""
     return floor_to(bid * Decimal("0.995"), tick)

@@ -8,13 +8,12 @@ from hypothesis import strategies as st
 
 from perpdesk.kernel.records import (
     APPROVED,
-    INSUFFICIENT_BALANCE,
     MIN_NOTIONAL,
     QTY_ABOVE_MAX,
     QTY_BELOW_MIN,
     QTY_ZERO,
 )
-from perpdesk.strategies.score_rules.sizing import size_lots
+from perpdesk.kernel.sizing import entry_lots, size_verdict
 
 USDT = 10**8
 BTC = {"price": 641_234, "unit_e8": 10_000}  # 64123.4 in steps of 0.001
@@ -24,17 +23,16 @@ ADA = {"price": 4_321, "unit_e8": 10_000}  # 0.4321 in steps of 1
 def sized(price, unit_e8, multiplier_ppm, notional_min=100, **changed):
     facts = {
         "margin_e8": 400 * USDT,
-        "multiplier_ppm": multiplier_ppm,
         "leverage": 5,
-        "price": price,
-        "unit_e8": unit_e8,
         "lots_min": 1,
         "lots_max": 10**6,
         "notional_min_e8": notional_min * USDT,
-        "taker_ppm": 500,
-        "available_e8": 10_000 * USDT,
     } | changed
-    return size_lots(*facts.values())
+    value_e8 = price * unit_e8
+    lots = entry_lots(facts["margin_e8"] * facts["leverage"], 1_000_000 - multiplier_ppm, value_e8)
+    limits = [facts[name] for name in ("lots_min", "lots_max", "notional_min_e8")]
+    verdict = size_verdict(lots, lots * value_e8, *limits)
+    return verdict, lots if verdict == APPROVED else 0
 
 
 @pytest.mark.parametrize(
@@ -59,9 +57,6 @@ def test_22_sizes(symbol, multiplier_ppm, notional_min, expected):
         ({"lots_min": 32}, QTY_BELOW_MIN),
         ({"lots_max": 31}, APPROVED),
         ({"lots_max": 30}, QTY_ABOVE_MAX),
-        # 31 lots are 1987.8254 USDT: a margin of 397.56508 and a fee of 0.9939127
-        ({"available_e8": 39_855_899_270}, APPROVED),
-        ({"available_e8": 39_855_899_269}, INSUFFICIENT_BALANCE),
     ],
 )
 def test_limits(changed, verdict):
@@ -85,6 +80,5 @@ def test_it_is_the_exact_quotient_rounded_down(margin_e8, multiplier_ppm, levera
         margin_e8=margin_e8,
         leverage=leverage,
         lots_max=10**18,
-        available_e8=10**18,
     )
     assert found == ((APPROVED, expected) if expected else (QTY_ZERO, 0))

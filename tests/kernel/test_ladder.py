@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perpdesk.strategies.score_rules.ladder import (
+from perpdesk.kernel.ladder import (
     NOTHING,
     REASON_NAMES,
     baseline,

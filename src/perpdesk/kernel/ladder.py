@@ -1,8 +1,7 @@
 """The entry mode ``ladder``: three batches of 30, 30 and 40 %, each at a good price or when its time is up.
 
-Not wired yet: configuration refuses the mode until an entry may wait (position status ``building``). Then
-``ladder_next`` is asked at each 1-minute close of a symbol that is building, with what has been filled.
-Prices are integers in the data scale; every comparison is exact.
+``ladder_next`` is asked at each 1-minute close of a symbol that is building (``building``), with what has
+been filled. Prices are integers in the data scale; every comparison is exact.
 """
 
 from __future__ import annotations
