@@ -75,5 +75,5 @@ def test_every_key_is_documented() -> None:
 
 def test_the_file_is_plain_yaml_that_any_reader_takes() -> None:
     data = YAML(typ="safe", pure=True).load(SHIPPED.read_text(encoding="utf-8"))
-    assert list(data) == ["account", "risk", "paper", "sma_cross", "score"]
+    assert list(data) == ["account", "risk", "paper", "sma_cross", "score", "oi", "grid"]
     assert data["sma_cross"]["stop"] == 0.03

@@ -162,3 +162,13 @@ def test_the_table_shows_field_value_and_layer(loaded: Loaded) -> None:
 def test_an_empty_list_is_shown() -> None:
     found = row(loads("score: {versions: []}"), "score.versions")
     assert (found.value, found.layer) == (None, "file")
+
+
+def test_use_v3_mode_enables_v3_whatever_the_file_says() -> None:
+    text = "score: {versions: [{name: v2, scorer: v2}, {name: v3, scorer: v3, enabled: false}]}"
+    assert not loads(text, environment={"USE_V3_MODE": "1"}).config.score.versions[1].enabled
+    assert loads(text, environment={"USE_V3_MODE": "true"}).config.score.versions[1].enabled
+    own = {"USE_V3_MODE": "true", "PERPDESK__SCORE__VERSIONS__V3__ENABLED": "false"}
+    assert not loads(text, environment=own).config.score.versions[1].enabled
+    with pytest.raises(ConfigError, match="has no entry"):
+        loads("score: {versions: [{name: v2, scorer: v2}]}", environment={"USE_V3_MODE": "true"})

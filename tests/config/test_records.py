@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from tests.config.configs import configs
 
 from perpdesk.config import Config, loads
+from perpdesk.config.oi_records import oi_sleeve
 from perpdesk.config.records import (
     FAMILY_SCORE,
     FAMILY_SMA_CROSS,
@@ -18,6 +19,8 @@ from perpdesk.config.records import (
     sma_cross_sleeve,
 )
 from perpdesk.kernel.records import CROSS, ISOLATED, account_dt, guard_dt, sleeve_dt
+from perpdesk.strategies.oi_breakout import params_dt as oi_params_dt
+from perpdesk.strategies.oi_breakout import params_record as oi_params_record
 from perpdesk.strategies.score_v2 import params_dt as v2_params_dt
 from perpdesk.strategies.score_v3 import params_dt as v3_params_dt
 from perpdesk.strategies.sma_cross import params_dt as sma_params_dt
@@ -176,14 +179,24 @@ def test_timed_stops_keep_their_order(count: int) -> None:
 def test_every_valid_config_becomes_records_far_below_the_limit(config: Config) -> None:
     """No amount of a run starts beyond 1e17, of 2^62 = 4.6e18: neither one entry nor all that is open."""
     account = account_record(config)
-    sleeves = [sma_cross_sleeve(config), *score_sleeves(config)]
+    sleeves = [sma_cross_sleeve(config), *score_sleeves(config), oi_sleeve(config)]
     assert account.dtype == account_dt
     for sleeve in sleeves:
         assert (sleeve.guard.dtype, sleeve.limits.dtype) == (guard_dt, sleeve_dt)
-        assert sleeve.params.dtype in (sma_params_dt, v2_params_dt, v3_params_dt)
+        assert sleeve.params.dtype in (sma_params_dt, v2_params_dt, v3_params_dt, oi_params_dt)
         params = sleeve.params[0]
         single = params.notional_e8 if sleeve.name == "sma_cross" else params.margin_e8 * params.leverage
         assert 0 < single <= 20_000_000 * 10**8
         assert 0 < sleeve.guard.stop_ppm[0] < 1_000_000
     assert 0 < account.exposure_max_e8[0] <= 10**17
     assert 0 < account.initial_e8[0] <= 10**17
+
+
+def test_the_defaults_of_oi_are_those_of_the_specification() -> None:
+    sleeve = oi_sleeve(Config())
+    assert sleeve.params.tobytes() == oi_params_record().tobytes()
+    guard = sleeve.guard[0]
+    assert list(guard.stage_ppm) == [70_000, 138_000]
+    assert (guard.ratchet_ppm, guard.trail_activation_ppm, guard.timeout_ms) == (1_500, 50_000, 7_200_000)
+    assert (guard.trailing_activation, guard.stop_ppm) == (0.016666667, 113_331)
+    assert (sleeve.limits.positions_max[0], sleeve.limits.cooldown_ms[0]) == (5, 900_000)

@@ -12,7 +12,8 @@
 - ``records``: the kernel's records (not imported here: it brings the strategies with it).
 """
 
-from perpdesk.config.lint import Finding, lint, refuse_errors
+from perpdesk.config.finding import Finding
+from perpdesk.config.lint import lint, refuse_errors
 from perpdesk.config.load import DEFAULT_PATH, Loaded, load, loads
 from perpdesk.config.schema import (
     Account,

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from perpdesk.config.rules import FORM, Items, Name, Number, Word
+from perpdesk.config.rules import FORM, Items, Keyed, Name, Number, Word
 from perpdesk.config.schema import LATER
 from perpdesk.config.tree import Branch, Layer, Leaf, Listed, Source, Tree, below, problem
 from perpdesk.domain import units
@@ -122,6 +122,8 @@ def _value(kind: Any, tree: Tree, path: str, sources: Sources) -> object:
     bare, rule, nullable = split_annotation(kind)
     if get_origin(bare) is tuple:
         return _list(get_args(bare)[0], rule, tree, path, sources)
+    if get_origin(bare) is dict:
+        return _mapping(get_args(bare)[1], rule, tree, path, sources)
     if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
         return decode(bare, tree, sources, path)
     sources.of[path] = tree.source
@@ -146,6 +148,22 @@ def _list(kind: Any, rule: Any, tree: Tree, path: str, sources: Sources) -> tupl
         raise problem(message, path, tree.source, rule.code)
     sources.of[path] = tree.source
     return tuple(_value(kind, item, f"{path}[{i}]", sources) for i, item in enumerate(tree.items))
+
+
+def _mapping(kind: Any, rule: Keyed, tree: Tree, path: str, sources: Sources) -> dict[str, object]:
+    if not isinstance(tree, Branch):
+        raise problem(f"must be a mapping, was {_shown(tree)}", path, tree.source)
+    if not 1 <= len(tree.children) <= rule.at_most:
+        message = f"must have 1 to {rule.at_most} entries, has {len(tree.children)}"
+        raise problem(message, path, tree.source, rule.code)
+    sources.of[path] = tree.source
+    found = {}
+    for key, value in tree.children.items():
+        here = below(path, key)
+        if rule.pattern.fullmatch(key) is None:
+            raise problem(f"the key must be {rule.expects}", here, value.source, rule.code)
+        found[key] = _value(kind, value, here, sources)
+    return found
 
 
 def _number(rule: Number, bare: type, kind: Any, leaf: Leaf, path: str) -> Decimal | int | None:

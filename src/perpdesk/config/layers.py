@@ -15,10 +15,13 @@ from functools import reduce
 import msgspec
 
 from perpdesk.config.schema import Config
-from perpdesk.config.tree import Branch, Layer, Leaf, Listed, Source, Tree, below, parse, problem
+from perpdesk.config.tree import Branch, Layer, Leaf, Listed, Mapped, Source, Tree, below, parse, problem
 from perpdesk.domain.units import plain
 
 ENVIRONMENT_PREFIX = "PERPDESK__"
+# Beside the general form: how many symbols the radar polls, a number or max.
+SYMBOLS_VARIABLE = "OI_MAX_MONITORED_SYMBOLS"
+_KEY = re.compile(r"[a-z][a-z0-9_]{0,59}", re.ASCII)
 _INDEX = re.compile(r"\[(\d{1,4})\]", re.ASCII)
 
 
@@ -30,6 +33,8 @@ def tree_of(value: object, source: Source) -> Tree:
         if config.tag_field is not None:
             fields = {config.tag_field: config.tag, **fields}
         return Branch({name: tree_of(part, source) for name, part in fields.items()}, source)
+    if isinstance(value, dict):
+        return Mapped({name: tree_of(part, source) for name, part in value.items()}, source)
     if isinstance(value, tuple):
         return Listed(tuple(tree_of(item, source) for item in value), source)
     if value is None:
@@ -50,6 +55,8 @@ def defaults() -> Tree:
 
 def merge(base: Tree, over: Tree) -> Tree:
     """``over`` laid on ``base``."""
+    if isinstance(base, Mapped) and isinstance(over, Branch):
+        return Mapped(over.children, over.source)
     if isinstance(base, Branch) and isinstance(over, Branch):
         children = dict(base.children)
         for key, value in over.children.items():
@@ -112,8 +119,21 @@ def put(tree: Tree, path: str, text: str, source: Source) -> Tree:
     return _put(tree, keys, Leaf("null", "", source) if value is None else value, "", source)
 
 
+def put_rows(tree: Tree, rows: Iterable[tuple[str, str]]) -> Tree:
+    """Rows (key, JSON) of ``oi_monitoring_config`` laid on the section ``oi``."""
+    for key, text in rows:
+        source = Source(Layer.DATABASE, f"oi_monitoring_config {ascii(key[:60])[1:-1]}")
+        if not _KEY.fullmatch(key):
+            raise problem("must be a key of the section oi, such as thresholds", None, source)
+        tree = put(tree, f"oi.{key}", text, source)
+    return tree
+
+
 def put_environment(tree: Tree, environment: Mapping[str, str]) -> Tree:
     """Every variable PERPDESK__SECTION__KEY laid on the tree, in the order of their names."""
+    if SYMBOLS_VARIABLE in environment:
+        source = Source(Layer.ENVIRONMENT, f"environment {SYMBOLS_VARIABLE}")
+        tree = put(tree, "oi.max_monitored_symbols", environment[SYMBOLS_VARIABLE], source)
     for name in sorted(environment):
         if name.startswith(ENVIRONMENT_PREFIX):
             path = name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")

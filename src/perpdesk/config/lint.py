@@ -9,11 +9,12 @@ account. ``docs/config.md`` lists them all.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from decimal import Decimal
 from itertools import combinations
 from math import gcd
 
+from perpdesk.config import oi_lint
+from perpdesk.config.finding import ERROR, INFO, WARNING, Finding
 from perpdesk.config.schema import (
     Config,
     Guardian,
@@ -26,7 +27,6 @@ from perpdesk.config.schema import (
 from perpdesk.domain.errors import ConfigError
 from perpdesk.domain.units import plain
 
-ERROR, WARNING, INFO = "E", "W", "I"
 STRATEGIES = ("score", "sma_cross")
 
 # The maintenance margin rate of a first bracket that is not known.
@@ -38,19 +38,6 @@ V2_SCORE_MAX, V3_SCORE_MAX = Decimal(100), Decimal(42)
 CONDITIONAL_ORDERS_MAX = 190
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing to change, or to know. ``field`` is the key that the sentence is about."""
-
-    code: str
-    severity: str
-    field: str
-    sentence: str
-
-    def __str__(self) -> str:
-        return f"{self.code} {self.severity} {self.field}: {self.sentence}"
-
-
 def lint(
     config: Config,
     *,
@@ -58,7 +45,7 @@ def lint(
     mmr_fraction: Decimal = MMR_FRACTION_UNKNOWN,
     symbols: int = 0,
 ) -> tuple[Finding, ...]:
-    """Every finding about the account and the named strategies ('score', 'sma_cross'), in the file's order.
+    """Every finding about the account and the named strategies ('score', 'sma_cross', 'oi'), in file order.
 
     ``mmr_fraction``: the largest maintenance margin rate of a first bracket among the symbols to be
     traded; ``symbols``: how many there are (each has one disaster stop).
@@ -68,6 +55,8 @@ def lint(
         findings += _sma_cross(config, mmr_fraction)
     if "score" in strategies:
         findings += _score(config, mmr_fraction, symbols)
+    if "oi" in strategies:
+        findings += oi_lint.findings(config.oi, config.risk)
     return tuple(findings)
 
 

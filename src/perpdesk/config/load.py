@@ -9,10 +9,18 @@ from pathlib import Path
 
 from perpdesk.config.checks import check
 from perpdesk.config.decode import Sources, decode
-from perpdesk.config.layers import defaults, merge_file, put_environment, put_options
+from perpdesk.config.layers import (
+    ENVIRONMENT_PREFIX,
+    defaults,
+    merge_file,
+    put_environment,
+    put_options,
+    put_rows,
+)
 from perpdesk.config.schema import Config
 from perpdesk.config.tree import Branch, Layer, Source, Tree, parse, problem
 
+V3_MODE = "USE_V3_MODE"
 DEFAULT_PATH = Path("config/perpdesk.yaml")
 
 
@@ -30,8 +38,11 @@ def load(
     *,
     environment: Mapping[str, str] | None = None,
     options: Iterable[str] = (),
+    rows: Iterable[tuple[str, str]] = (),
 ) -> Loaded:
     """The configuration from a file, the environment and options (``section.key=value``).
+
+    rows: (key, JSON) of the table ``oi_monitoring_config``, between file and environment.
 
     ``path`` None reads ``config/perpdesk.yaml`` below the working directory if it is there, else only the
     defaults; a path that was asked for must exist. ``environment`` None is the process's own. Raises
@@ -39,7 +50,7 @@ def load(
     """
     file = Path(path) if path is not None else DEFAULT_PATH
     if path is None and not file.is_file():
-        return _loaded(defaults(), environment, options, None)
+        return _loaded(defaults(), environment, options, None, rows)
     source = Source(Layer.FILE, str(file))
     try:
         text = file.read_text(encoding="utf-8")
@@ -48,7 +59,7 @@ def load(
     except OSError as error:
         message = f"cannot be read ({error.strerror}): pass --config FILE with an existing file"
         raise problem(message, None, source) from error
-    return _loaded(_with_file(text, source), environment, options, file)
+    return _loaded(_with_file(text, source), environment, options, file, rows)
 
 
 def loads(text: str, *, environment: Mapping[str, str] | None = None, options: Iterable[str] = ()) -> Loaded:
@@ -66,10 +77,22 @@ def _with_file(text: str, source: Source) -> Tree:
     return merge_file(defaults(), tree)
 
 
+def _with_v3_mode(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """USE_V3_MODE=true enables version v3 whatever the file says; a variable of its own goes before it."""
+    if environment.get(V3_MODE, "").strip().lower() != "true":
+        return environment
+    return {f"{ENVIRONMENT_PREFIX}SCORE__VERSIONS__V3__ENABLED": "true", **environment}
+
+
 def _loaded(
-    tree: Tree, environment: Mapping[str, str] | None, options: Iterable[str], path: Path | None
+    tree: Tree,
+    environment: Mapping[str, str] | None,
+    options: Iterable[str],
+    path: Path | None,
+    rows: Iterable[tuple[str, str]] = (),
 ) -> Loaded:
-    tree = put_environment(tree, os.environ if environment is None else environment)
+    tree = put_rows(tree, rows)
+    tree = put_environment(tree, _with_v3_mode(os.environ if environment is None else environment))
     tree = put_options(tree, options)
     sources = Sources()
     config = decode(Config, tree, sources)

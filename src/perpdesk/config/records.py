@@ -27,6 +27,8 @@ from perpdesk.kernel.records import (
 )
 from perpdesk.kernel.strategy import Strategy
 from perpdesk.strategies import score_v2, score_v3, sma_cross
+from perpdesk.strategies.score_rules.params import ENTRY_MODES
+from perpdesk.strategies.score_rules.rating_book import RatingRules
 
 # Sleeves of one family may hold the same symbol: the versions of score count as one.
 FAMILY_SCORE, FAMILY_SMA_CROSS = 1, 2
@@ -124,6 +126,20 @@ def score_guard(config: Config) -> np.recarray:
     return guard
 
 
+def rating_rules(config: Config) -> RatingRules:
+    """What the levels of a symbol cost, and when they are reached."""
+    rating = config.score.rating
+    multipliers = (ppm_of(one, "score.rating.multipliers") for one in rating.multipliers)
+    bonuses = (ppm_of(one, "score.rating.bonuses") for one in rating.bonuses)
+    losses = (-money_e8(one, "score.rating.losses_usdt") for one in rating.losses_usdt)
+    return RatingRules(
+        multiplier_ppm=(1_000_000, *multipliers, 0),
+        bonus_ppm=(0, *bonuses, 0),
+        hard_stops=(0, *rating.hard_stops),
+        net_e8=(0, *losses),
+    )
+
+
 def in_universe(sleeve: Sleeve, symbols: tuple[str, ...]) -> Sleeve:
     """The sleeve told where in the universe the symbols are that its strategy looks at by name."""
     if sleeve.strategy is not score_v3.STRATEGY:
@@ -154,6 +170,7 @@ def _version_sleeve(config: Config, version: V2Version | V3Version) -> Sleeve:
         scan_interval_ms=version.scan_interval_s * _SECOND_MS,
         scan_offset_ms=version.start_offset_s * _SECOND_MS,
         stop_ppm=ppm_of(widest_stop(guardian), "score.guardian"),
+        entry_mode=ENTRY_MODES.index(version.entry_mode),
         timeouts=timeouts or ((0.0, 0),),  # none: one rule for every score, without a limit
     )
     limits = _limits(config, FAMILY_SCORE, version.max_positions, config.score.cooldown_s)

@@ -84,6 +84,16 @@ class Items:
     at_most: int
 
 
+@dataclass(frozen=True)
+class Keyed:
+    """A mapping with keys of a fixed form, replaced as a whole by a higher layer."""
+
+    code: str
+    pattern: re.Pattern[str]
+    expects: str
+    at_most: int
+
+
 def _bound(value: str | int | None) -> Decimal | None:
     return None if value is None else Decimal(value)
 

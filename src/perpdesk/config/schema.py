@@ -2,7 +2,8 @@
 
 Codes: E00 form of the file or value · E01 names · E02 scorer · E03 scan grid · E04 score threshold ·
 E05 entry mode · E06 size, leverage, position count · E09 protective exits · E10 risk limits and
-cooldowns · E12 costs and simulation · E13 averages. Fractions are price moves or shares (0.03 is 3 %),
+cooldowns · E12 costs and simulation · E13 averages ·
+E14 grid (``grid.py``) · E15 open interest (``oi.py``). Fractions are price moves or shares (0.03 is 3 %),
 money is USDT. ``config/perpdesk.yaml`` holds the same defaults with a comment on each.
 """
 
@@ -14,6 +15,8 @@ from typing import Annotated
 
 import msgspec
 
+from perpdesk.config.grid import Grid
+from perpdesk.config.oi import Oi
 from perpdesk.config.rules import Items, Name, Number, Word, fraction, money, whole
 
 # 1e9 USDT are 1e17 in the kernel's units: a hundred such sums still stay below 2^62 (4.6e18).
@@ -26,12 +29,11 @@ MINUTES_MAX = 7 * 24 * 60
 
 # Sections and keys that belong to later work: refused by name, so that nobody believes they act.
 LATER = {
-    "": ("oi", "grid"),
+    "oi": ("margin_base", "on_trip", "adopt", "daily_loss_fraction", "worst_case_fraction", "fixed_stop"),
     "score": (
         "symbols",
         "position_mode",
         "opposite_side_policy",
-        "rating",
         "heartbeat_max_age_s",
         "price_max_age_s",
     ),
@@ -49,6 +51,11 @@ Leverage = Annotated[int, whole("E06", "a whole number", 1, 20)]
 PositionCount = Annotated[int, whole("E06", "a whole number", 1, 200)]
 Seconds = Annotated[int, whole("E10", "whole seconds", 0, SECONDS_A_DAY)]
 ScanInterval = Annotated[int, whole("E03", "whole seconds", 60, SECONDS_A_DAY, multiple_of=60)]
+
+
+Multiplier = Annotated[Decimal, fraction("E11", at_least=0, at_most=1)]
+HardStops = Annotated[int, whole("E11", "a whole number", 1, 1000)]
+RatingLoss = Annotated[Decimal, money("E11", above=0, at_most=MONEY_MAX)]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -155,7 +162,7 @@ class Version(Section, frozen=True, kw_only=True):
     # Scans fall on steps, and steps on whole minutes.
     scan_interval_s: ScanInterval = 600
     start_offset_s: Annotated[int, whole("E03", "whole seconds", 0, SECONDS_A_DAY, multiple_of=60)] = 0
-    entry_mode: Annotated[str, Word("E05", ("market",), later=("confirm_5m", "ladder"))] = "market"
+    entry_mode: Annotated[str, Word("E05", ("market", "confirm_5m", "ladder"))] = "market"
     margin_usdt: Annotated[Decimal, money("E06", at_least=1, at_most=1_000_000)] = Decimal(400)
     leverage: Leverage | None = 5
     max_positions: PositionCount = 20
@@ -222,6 +229,20 @@ class Guardian(Section, frozen=True, kw_only=True):
     )
 
 
+class Rating(Section, frozen=True, kw_only=True):
+    """What a symbol that keeps losing is worth. Three figures each: of levels 1, 2 and 3 (3 is a ban)."""
+
+    enabled: bool = True
+    multipliers: Annotated[tuple[Multiplier, ...], Items("E11", 2)] = (Decimal("0.25"), Decimal("0.125"))
+    bonuses: Annotated[tuple[Multiplier, ...], Items("E11", 2)] = (Decimal("0.05"), Decimal("0.1"))
+    hard_stops: Annotated[tuple[HardStops, ...], Items("E11", 3)] = (3, 5, 8)
+    losses_usdt: Annotated[tuple[RatingLoss, ...], Items("E11", 3)] = (
+        Decimal(100),
+        Decimal(200),
+        Decimal(400),
+    )
+
+
 class Score(Section, frozen=True, kw_only=True):
     """The score trader: versions that scan in parallel, one guardian for all of them."""
 
@@ -231,6 +252,7 @@ class Score(Section, frozen=True, kw_only=True):
     )
     guardian: Guardian = Guardian()
     cooldown_s: Seconds = 900
+    rating: Rating = Rating()
 
 
 class Config(Section, frozen=True, kw_only=True):
@@ -241,6 +263,8 @@ class Config(Section, frozen=True, kw_only=True):
     paper: Paper = Paper()
     sma_cross: SmaCross = SmaCross()
     score: Score = Score()
+    oi: Oi = Oi()
+    grid: Grid = Grid()
 
 
 def leverage_of(config: Config, part: Version | SmaCross) -> int:

@@ -6,6 +6,7 @@ how it was written (0.03, 0.030, 3e-2) leave no trace, so equal configurations h
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
@@ -45,8 +46,8 @@ def builtins_of(part: msgspec.Struct) -> dict[str, object]:
 
 def snapshot(part: msgspec.Struct) -> Snapshot:
     """The snapshot of a config, or of one section or version of it."""
-    text = msgspec.json.encode(builtins_of(part), order="sorted")
-    return Snapshot(text.decode("ascii"), sha256(text).hexdigest())
+    text = json.dumps(builtins_of(part), sort_keys=True, separators=(",", ":"))
+    return Snapshot(text, sha256(text.encode("ascii")).hexdigest())
 
 
 def read_snapshot(text: str, params_hash: str) -> Config:

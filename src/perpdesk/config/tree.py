@@ -30,6 +30,7 @@ class Layer(Enum):
 
     DEFAULT = "default"
     FILE = "file"
+    DATABASE = "database"
     ENVIRONMENT = "environment"
     OPTION = "option"
 
@@ -63,6 +64,11 @@ class Branch:
 
     children: dict[str, Tree]
     source: Source
+
+
+@dataclass(frozen=True)
+class Mapped(Branch):
+    """A mapping that is one value: a higher layer replaces all of it."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from decimal import Decimal
 from perpdesk.config.volume import Effective
 from perpdesk.config.volume_tokens import Token
 from perpdesk.domain.errors import Refused
+from perpdesk.domain.units import plain
 from perpdesk.strategies.volume_target.modes import (
     CountSide,
     OnDayRollover,
@@ -15,7 +16,7 @@ from perpdesk.strategies.volume_target.modes import (
     TargetScope,
 )
 from perpdesk.strategies.volume_target.pair import PairTerms
-from perpdesk.strategies.volume_target.prices import PairPlan, TokenRules, plan_pair
+from perpdesk.strategies.volume_target.prices import PairPlan, TokenRules, plan_pair, planned_loss
 from perpdesk.strategies.volume_target.run import RunTerms
 
 
@@ -53,10 +54,11 @@ def pair_terms(effective: Effective, rules: TokenRules, recv_window_ms: int) -> 
 
 
 def pair_plan(effective: Effective, price: Decimal, rules: TokenRules) -> PairPlan:
-    """The user's next pair at this price. Raises Refused with the filter that it breaks, or STOP."""
+    """The user's next pair at this price. Raises Refused with the filter that it breaks, STOP, or
+    LOSS_PLANNED where its own limits would let it lose ``max_loss_per_trade_usdt``."""
     if effective["enabled"] is not True:
         raise Refused("STOP", f"strategy {effective.strategy_id} is disabled for user {effective.user_id}")
-    return plan_pair(
+    plan = plan_pair(
         PriceMode(str(effective["price_mode"])),
         price,
         effective.fraction("buy_offset_percentage"),
@@ -64,3 +66,11 @@ def pair_plan(effective: Effective, price: Decimal, rules: TokenRules) -> PairPl
         effective.number("single_trade_amount_usdt"),
         rules,
     )
+    loss, cap = planned_loss(plan, rules.taker_fee), effective.number("max_loss_per_trade_usdt")
+    if loss >= cap:
+        raise Refused(
+            "LOSS_PLANNED",
+            f"buying at {plain(plan.buy_price)} and selling at {plain(plan.sell_price)} loses {plain(loss)} "
+            f"USDT, max_loss_per_trade_usdt is {plain(cap)}: lower the offsets or the amount",
+        )
+    return plan
