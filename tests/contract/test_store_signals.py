@@ -14,11 +14,13 @@ from perpdesk.domain.books import BooksContradiction, StoreFailed
 from perpdesk.domain.errors import InputError
 from perpdesk.domain.order import PositionSide, Side
 from perpdesk.domain.signal_books import (
+    Big4Regime,
     GridOrder,
     GridZone,
     OiAnomaly,
     OiSetting,
     OiSnapshot,
+    ScoreSignal,
     SymbolRating,
     TradingSignal,
 )
@@ -54,6 +56,47 @@ async def test_a_rating_is_replaced_by_the_next(store: SqlStore) -> None:
     assert await store.ratings() == {"BTCUSDT": second}
     with pytest.raises((BooksContradiction, StoreFailed)):
         await store.save_rating(msgspec.structs.replace(second, rating_level=4))
+
+
+async def test_a_bar_is_attempted_once_and_refused_as_often_as_it_was(store: SqlStore) -> None:
+    rows = await ready(store)
+    attempt = ScoreSignal(
+        account_id=ACCOUNT,
+        version="v2",
+        symbol="BTCUSDT",
+        side=PositionSide.LONG,
+        bar_open_ms=T0,
+        score=Decimal("74.6113"),
+        other_score=Decimal("25.3887"),
+        components={"trend_long": 26},
+        act="OPEN",
+        reason=None,
+        attempted=True,
+        params_hash=rows.params_hash,
+        created_ms=T0 + 5,
+    )
+    refused = msgspec.structs.replace(
+        attempt, act="NONE", reason="COOLDOWN", attempted=False, created_ms=T0 + 1
+    )
+    assert await store.record_signals([refused, refused, attempt]) == 3
+    assert await store.record_signals([attempt, msgspec.structs.replace(attempt, created_ms=T0 + 9)]) == 0
+    other = msgspec.structs.replace(attempt, side=PositionSide.SHORT)
+    assert await store.record_signals([other]) == 1
+    assert await store.score_signals(ACCOUNT, "v2", "BTCUSDT", T0 + 2) == [attempt, other]
+    assert "v2" in await store.version_names()
+    assert await store.refusals(ACCOUNT, "v2", T0, T0 + 5) == {"COOLDOWN": 2}
+    assert await store.refusals(ACCOUNT, "v3", T0, T0 + 5) == {}
+
+
+async def test_the_newest_word_on_a_regime_holds(store: SqlStore) -> None:
+    first = Big4Regime(
+        account_id=ACCOUNT, bar_close_ms=T0, direction="UNKNOWN", strength=Decimal(0), coins={}
+    )
+    second = msgspec.structs.replace(first, direction="BULL", strength=Decimal("36.0000"), coins={"BTC": 90})
+    await store.save_regime(first)
+    await store.save_regime(second)
+    assert await store.regimes(ACCOUNT, T0, T0 + 1) == [second]
+    assert await store.regimes(ACCOUNT, T0 + 1, T0 + 2) == []
 
 
 def anomaly(**given: object) -> OiAnomaly:

@@ -28,6 +28,14 @@ class LeaseClaim(msgspec.Struct, frozen=True, kw_only=True):
     params_hash: str | None = None
 
 
+class SeenDead(msgspec.Struct, frozen=True, kw_only=True):
+    """An owner of this machine whose file lock was seen free at ``ms``: it signed nothing after that."""
+
+    owner: str
+    epoch: int
+    ms: int
+
+
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
     """The right to send for an account within [from_ms, end_ms) of the holder's clock.
 

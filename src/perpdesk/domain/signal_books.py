@@ -35,6 +35,48 @@ class SymbolRating(msgspec.Struct, frozen=True, kw_only=True):
     stats_end_ms: int | None = None
 
 
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What a score version saw at the moment an entry was judged."""
+
+    bar_open_ms: int
+    score: Decimal
+    other_score: Decimal
+    signal: str
+    components: dict[str, float]
+
+
+class ScoreSignal(msgspec.Struct, frozen=True, kw_only=True):
+    """What a score version wanted of a symbol at its newest bar, and what became of it.
+
+    act: OPEN (approved, ``attempted``: once for each bar) or NONE with the gate's reason. components:
+    everything that the score was made of.
+    """
+
+    account_id: int
+    version: str
+    symbol: str
+    side: PositionSide
+    bar_open_ms: int
+    score: Decimal
+    other_score: Decimal | None
+    components: Json | None
+    act: str
+    reason: str | None
+    attempted: bool
+    params_hash: str
+    created_ms: int
+
+
+class Big4Regime(msgspec.Struct, frozen=True, kw_only=True):
+    """Which way the four largest coins went at a 15-minute close. coins: what each was judged by."""
+
+    account_id: int
+    bar_close_ms: int
+    direction: str
+    strength: Decimal
+    coins: Json
+
+
 class OiSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Open interest of one symbol as it was received; it belongs to the poll of ``poll_ms``."""
 

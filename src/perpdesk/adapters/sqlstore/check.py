@@ -19,6 +19,9 @@ from perpdesk.domain.books import SchemaIncomplete
 from perpdesk.domain.errors import DatabaseNotMigrated
 
 _LITERAL = re.compile(r"'([^']*)'")
+_NEGATION = re.compile(r"\bNOT\b|<>|!=", re.IGNORECASE)
+# What SQLite calls its schema, word for word, where it was found complete: the same words say the same.
+_COMPLETE: set[str] = set()
 
 
 def revision_of(connection: sa.Connection) -> str | None:
@@ -40,12 +43,25 @@ def check_revision(connection: sa.Connection, shown_url: str) -> None:
 def check_schema(connection: sa.Connection) -> None:
     """Raise SchemaIncomplete, naming everything that is missing, unless every table, column, primary key
     and unique constraint of ``schema`` is there."""
+    words = _words(connection)
+    if words is not None and words in _COMPLETE:
+        return
     missing = list(_Found(connection).missing())
     if missing:
         raise SchemaIncomplete(
             "the database lacks " + "; ".join(missing) + ": trading without it could double a position. "
             "Restore it (it was there after `perpdesk db upgrade`), or move the rows to a new database"
         )
+    if words is not None:
+        _COMPLETE.add(words)
+
+
+def _words(connection: sa.Connection) -> str | None:
+    """All statements that a SQLite schema is made of (None: another database)."""
+    if connection.dialect.name != "sqlite":
+        return None
+    rows = connection.execute(sa.text("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"))
+    return ";".join(rows.scalars())
 
 
 class _Found:
@@ -99,6 +115,7 @@ class _Found:
             index["unique"]
             and tuple(index["column_names"]) == place.columns
             and _same_condition(_condition(index), place.where)
+            and _negations(_condition(index)) == _negations(place.where)
             for index in self.indexes.get(place.table.name, [])
         )
 
@@ -117,3 +134,8 @@ def _condition(index: ReflectedIndex) -> str | None:
 def _same_condition(found: str | None, wanted: str) -> bool:
     """Databases write a condition back in their own words; its literals stay."""
     return found is not None and set(_LITERAL.findall(found)) == set(_LITERAL.findall(wanted))
+
+
+def _negations(condition: str | None) -> int:
+    """How often it says not: literals alone do not tell a condition from its opposite."""
+    return len(_NEGATION.findall(_LITERAL.sub("", condition or "")))

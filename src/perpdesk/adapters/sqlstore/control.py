@@ -7,11 +7,15 @@ from base64 import b64decode, b64encode
 import msgspec
 import sqlalchemy as sa
 
-from perpdesk.adapters.sqlstore.keyed import matches, put
+from perpdesk.adapters.sqlstore.keyed import bound, matches, named, put
 from perpdesk.adapters.sqlstore.rows import typed
 from perpdesk.adapters.sqlstore.schema import CONTROL, STATES
 from perpdesk.adapters.sqlstore.session import Session
 from perpdesk.domain.books import Failed, Json, Missing, StateRow, StoreFailed, TradingControl
+
+# The switch as it is in the database: SQLite would take any text ("no") for true.
+_SWITCH = sa.type_coerce(CONTROL.c.trading_enabled, sa.types.NULLTYPE).label("switch")
+_SELECT = sa.select(CONTROL, _SWITCH).where(*named(CONTROL, ("account_id", "trading_type")))
 
 
 class Control(Session):
@@ -22,11 +26,9 @@ class Control(Session):
     ) -> TradingControl | Missing | Failed:
         """May new exposure be opened on this account? Never raises for a database that does not answer."""
         key = {"account_id": account_id, "trading_type": trading_type}
-        # The switch as it is in the database: SQLite would take any text ("no") for true.
-        switch = sa.type_coerce(CONTROL.c.trading_enabled, sa.types.NULLTYPE).label("switch")
         try:
             async with self._reading() as connection:
-                found = await connection.execute(sa.select(CONTROL, switch).where(*matches(CONTROL, key)))
+                found = await connection.execute(_SELECT, bound(key))
                 row = found.one_or_none()
             if row is None:
                 return Missing()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,12 +21,43 @@ def matches(table: sa.Table, key: Key) -> list[sa.ColumnElement[bool]]:
     return [table.c[name] == value for name, value in key.items()]
 
 
+def named(table: sa.Table, names: tuple[str, ...]) -> list[sa.ColumnElement[bool]]:
+    """As ``matches``, for a statement that is made once: the values come with ``bound``."""
+    return [table.c[name] == sa.bindparam(f"key_{name}") for name in names]
+
+
+def bound(key: Key) -> dict[str, Any]:
+    """The values that ``named`` leaves open."""
+    return {f"key_{name}": value for name, value in key.items()}
+
+
+# Statements of every second: SQLAlchemy takes longer to make one than the database to carry it out.
+@cache
+def _select(table: sa.Table, names: tuple[str, ...], lock: bool) -> sa.Select[Any]:
+    select = sa.select(table).where(*named(table, names))
+    return select.with_for_update() if lock else select
+
+
+@cache
+def _update(table: sa.Table, names: tuple[str, ...], changed: tuple[str, ...]) -> sa.Update:
+    values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in changed}
+    return table.update().where(*named(table, names)).values(values)
+
+
 async def find(
     connection: AsyncConnection, table: sa.Table, key: Key, *, lock: bool = False
 ) -> sa.Row[Any] | None:
     """The row with this key, locked against other writers until the transaction ends if asked."""
-    select = sa.select(table).where(*matches(table, key))
-    return (await connection.execute(select.with_for_update() if lock else select)).one_or_none()
+    select = _select(table, tuple(key), lock)
+    row: sa.Row[Any] | None = (await connection.execute(select, bound(key))).one_or_none()
+    return row
+
+
+async def amend(connection: AsyncConnection, table: sa.Table, key: Key, values: Mapping[str, Any]) -> int:
+    """Write values into the row with this key. How many rows there were."""
+    update = _update(table, tuple(key), tuple(values))
+    given = {f"new_{name}": value for name, value in values.items()}
+    return (await connection.execute(update, bound(key) | given)).rowcount
 
 
 async def add(connection: AsyncConnection, table: sa.Table, key: Key, row: Mapping[str, Any]) -> bool:
@@ -46,12 +78,12 @@ async def put(
 ) -> None:
     """Update the row with this key, or insert it with ``at_birth`` as well."""
     row = checked(table, {**key, **values, **at_birth})
-    update = table.update().where(*matches(table, key)).values({name: row[name] for name in values})
-    if (await connection.execute(update)).rowcount == 0:
+    new = {name: row[name] for name in values}
+    if await amend(connection, table, key, new) == 0:
         try:
             async with savepoint(connection):
                 await connection.execute(table.insert(), row)
         except IntegrityError:
             # Another writer inserted it in between.
-            if (await connection.execute(update)).rowcount == 0:
+            if await amend(connection, table, key, new) == 0:
                 raise

@@ -10,26 +10,22 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.schema import CreateTable, DropTable
 
 from perpdesk.adapters.sqlstore.journal import append
-from perpdesk.adapters.sqlstore.keyed import add, find
+from perpdesk.adapters.sqlstore.keyed import add
 from perpdesk.adapters.sqlstore.rows import checked, typed
 from perpdesk.adapters.sqlstore.schema_signals import OI_DAY_PREFIX, oi_day_table
-from perpdesk.adapters.sqlstore.session import Session
-from perpdesk.adapters.sqlstore.types import EPOCH
+from perpdesk.adapters.sqlstore.session import Session, savepoint
 from perpdesk.domain.books import JournalEntry
+from perpdesk.domain.days import utc_day
 from perpdesk.domain.errors import InputError
 from perpdesk.domain.signal_books import OiSnapshot
 
 RETENTION_DAYS = 20
 _NAME = re.compile(rf"{OI_DAY_PREFIX}(\d{{8}})")
-
-
-def day_of(ms: int) -> str:
-    """The UTC day of a time, as the tables have it: ``20260524``."""
-    return (EPOCH + timedelta(milliseconds=ms)).strftime("%Y%m%d")
 
 
 class OiSnapshots(Session):
@@ -43,18 +39,16 @@ class OiSnapshots(Session):
     async def record_oi(self, snapshots: Sequence[OiSnapshot]) -> int:
         """Write snapshots, each into the table of the day of its receipt, once per (symbol, time). Returns
         how many were new. Raises InputError if a day has no table yet."""
+        days: dict[str, list[OiSnapshot]] = {}
+        for snapshot in snapshots:
+            days.setdefault(utc_day(snapshot.received_ms), []).append(snapshot)
         new = 0
         async with self._writing() as connection:
             there = set(await _days(connection))
-            for snapshot in snapshots:
-                day = day_of(snapshot.received_ms)
+            for day, rows in days.items():
                 if day not in there:
                     raise InputError("has no table: create_oi_day comes first", field=OI_DAY_PREFIX + day)
-                table = oi_day_table(day)
-                values = checked(table, snapshot)
-                key = {"symbol": snapshot.symbol, "received_ms": snapshot.received_ms}
-                if await find(connection, table, key) is None:
-                    new += await add(connection, table, key, values)
+                new += await _add_rows(connection, oi_day_table(day), rows)
         return new
 
     async def oi_snapshots(self, from_ms: int, until_ms: int, symbol: str | None = None) -> list[OiSnapshot]:
@@ -62,7 +56,7 @@ class OiSnapshots(Session):
         found: list[OiSnapshot] = []
         async with self._reading() as connection:
             for day in await _days(connection):
-                if not day_of(from_ms) <= day <= day_of(max(from_ms, until_ms - 1)):
+                if not utc_day(from_ms) <= day <= utc_day(max(from_ms, until_ms - 1)):
                     continue
                 table = oi_day_table(day)
                 select = sa.select(table).where(
@@ -101,6 +95,32 @@ class OiDays(OiSnapshots):
                 await append(connection, [entry])
                 await connection.execute(DropTable(oi_day_table(day), if_exists=True))
         return old
+
+
+async def _add_rows(connection: AsyncConnection, table: sa.Table, rows: Sequence[OiSnapshot]) -> int:
+    """Insert the rows whose (symbol, time) is new, in one statement; of a pair given twice the first."""
+    times = [row.received_ms for row in rows]
+    select = sa.select(table.c.symbol, table.c.received_ms).where(
+        table.c.received_ms >= min(times), table.c.received_ms <= max(times)
+    )
+    known = {(row.symbol, row.received_ms) for row in await connection.execute(select)}
+    fresh: dict[tuple[str, int], OiSnapshot] = {}
+    for row in rows:
+        if (row.symbol, row.received_ms) not in known:
+            fresh.setdefault((row.symbol, row.received_ms), row)
+    if not fresh:
+        return 0
+    try:
+        async with savepoint(connection):
+            await connection.execute(table.insert(), [checked(table, row) for row in fresh.values()])
+    except IntegrityError:  # somebody else has written one of them meanwhile
+        return sum(
+            [
+                await add(connection, table, {"symbol": symbol, "received_ms": ms}, checked(table, row))
+                for (symbol, ms), row in fresh.items()
+            ]
+        )
+    return len(fresh)
 
 
 async def _days(connection: AsyncConnection) -> list[str]:

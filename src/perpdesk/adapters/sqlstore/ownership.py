@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from perpdesk.adapters.sqlstore.journal import append
-from perpdesk.adapters.sqlstore.keyed import add, find, matches
+from perpdesk.adapters.sqlstore.keyed import add, amend, find, matches
 from perpdesk.adapters.sqlstore.rows import checked, typed
 from perpdesk.adapters.sqlstore.schema_accounts import CONTROL_ACTIONS, HEARTBEATS, LEASES, SYMBOL_OWNERS
 from perpdesk.adapters.sqlstore.session import Session
@@ -40,6 +40,7 @@ class Ownership(Session):
         clock_error_ms: int = CLOCK_ERROR_MS,
         above_epoch: int = 0,
         dead_owner: str | None = None,
+        dead_ms: int | None = None,
         recv_window_ms: int = 5_000,
     ) -> Lease | Held:
         """Take an account's lease if it is free, lapsed by two clock errors, or this owner's already."""
@@ -67,7 +68,8 @@ class Ownership(Session):
                 if row.owner != dead_owner:
                     return _held(row, free_ms)
                 # Its process is dead, but a request that it signed may still be under way.
-                from_ms = min(free_ms, now_ms + recv_window_ms + 2 * clock_error_ms)
+                died_ms = now_ms if dead_ms is None else min(dead_ms, now_ms)
+                from_ms = min(free_ms, max(now_ms, died_ms + recv_window_ms + 2 * clock_error_ms))
             values["epoch"] = max(row.epoch, above_epoch) + 1
             change = LEASES.update().where(*matches(LEASES, key), LEASES.c.epoch == row.epoch).values(values)
             if (await connection.execute(change)).rowcount != 1:
@@ -83,9 +85,7 @@ class Ownership(Session):
                 return None
             end_ms = max(row.expires_ms, now_ms + ttl_ms)
             values = checked(LEASES, {"expires_ms": end_ms, "renewed_ms": now_ms})
-            await connection.execute(
-                LEASES.update().where(*matches(LEASES, key), LEASES.c.epoch == lease.epoch).values(values)
-            )
+            await amend(connection, LEASES, key | {"epoch": lease.epoch}, values)
         return Lease(
             account_id=lease.account_id,
             owner=lease.owner,
@@ -123,7 +123,7 @@ class Ownership(Session):
                 row = await find(connection, HEARTBEATS, key, lock=True)
             if row is None or (heartbeat.epoch, heartbeat.seq) < (row.epoch, row.seq):
                 return False
-            await connection.execute(HEARTBEATS.update().where(*matches(HEARTBEATS, key)).values(values))
+            await amend(connection, HEARTBEATS, key, values)
         return True
 
     async def heartbeat(self, account_id: int, strategy: str) -> Heartbeat | Missing | Failed:

@@ -24,6 +24,8 @@ from perpdesk.adapters.sqlstore.columns import (
     text,
 )
 from perpdesk.adapters.sqlstore.schema_accounts import ACCOUNT_TABLES
+from perpdesk.adapters.sqlstore.schema_grid import GRID_RUN_PLACE, GRID_TABLES
+from perpdesk.adapters.sqlstore.schema_score import ATTEMPTED_BAR, SCORE_TABLES
 from perpdesk.adapters.sqlstore.schema_signals import GRID_PLACE, SIGNAL_TABLES
 from perpdesk.adapters.sqlstore.schema_volume import PAIR_PLACE, RUN_PLACE, VOLUME_TABLES
 from perpdesk.adapters.sqlstore.types import Exact, UtcMs, big_id, json_column, long_text
@@ -276,13 +278,23 @@ ATTEMPT_PLACE = PartialUnique(
     "delivery = 'once' AND state IN ('new', 'sent', 'live', 'filled', 'unknown')",
     "once_key",
 )
-PARTIAL_UNIQUES = (POSITION_PLACE, OI_PLACE, ATTEMPT_PLACE, GRID_PLACE, RUN_PLACE, PAIR_PLACE)
+PARTIAL_UNIQUES = (
+    POSITION_PLACE,
+    OI_PLACE,
+    ATTEMPT_PLACE,
+    GRID_PLACE,
+    RUN_PLACE,
+    PAIR_PLACE,
+    GRID_RUN_PLACE,
+    ATTEMPTED_BAR,
+)
 
 __all__ = [
     "ACCOUNT_TABLES",
     "ATTEMPT_PLACE",
     "CONTROL",
     "FILLS",
+    "GRID_TABLES",
     "INTENTS",
     "JOURNAL",
     "JOURNAL_HEAD",
@@ -294,6 +306,7 @@ __all__ = [
     "POSITIONS",
     "POSITION_PLACE",
     "RUNS",
+    "SCORE_TABLES",
     "SIGNAL_TABLES",
     "STATES",
     "VERSIONS",

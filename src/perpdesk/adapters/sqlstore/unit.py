@@ -14,6 +14,7 @@ from perpdesk.adapters.sqlstore import connect, faults
 from perpdesk.adapters.sqlstore.accounts import Accounts
 from perpdesk.adapters.sqlstore.breaker import Breaker
 from perpdesk.adapters.sqlstore.control import Control
+from perpdesk.adapters.sqlstore.grid import Grid
 from perpdesk.adapters.sqlstore.intents import Intents
 from perpdesk.adapters.sqlstore.journal import Journal
 from perpdesk.adapters.sqlstore.oi_days import OiSnapshots
@@ -22,6 +23,7 @@ from perpdesk.adapters.sqlstore.ownership import Ownership
 from perpdesk.adapters.sqlstore.positions import Positions
 from perpdesk.adapters.sqlstore.reports import Reports
 from perpdesk.adapters.sqlstore.runs import Runs
+from perpdesk.adapters.sqlstore.score import Score
 from perpdesk.adapters.sqlstore.signals import Signals
 from perpdesk.adapters.sqlstore.volume import Volume
 from perpdesk.domain.books import StoreFailed
@@ -40,8 +42,10 @@ class SqlBooks(
     Accounts,
     Breaker,
     Signals,
+    Score,
     OiSnapshots,
     Volume,
+    Grid,
 ):
     """Everything that can be written and read: the methods of ``ports.StoreBooks``."""
 

@@ -176,6 +176,18 @@ class Volume(Session):
             VolumeReading, sa.select(t.READINGS).where(*where).order_by(t.READINGS.c.id)
         )
 
+    async def volume_reading_times(self, token_keys: Sequence[str]) -> dict[tuple[int, str], int]:
+        """When each (user, token) was last read in full: UTC ms. Queries that failed do not count."""
+        c = t.READINGS.c
+        select = (
+            sa.select(c.user_id, c.token_key, sa.func.max(c.read_ms))
+            .where(c.token_key.in_(token_keys), c.displayed.is_not(None))
+            .group_by(c.user_id, c.token_key)
+        )
+        async with self._reading() as connection:
+            rows = (await connection.execute(select)).all()
+        return {(row[0], row[1]): int(row[2]) for row in rows}
+
     async def volume_halts(self, strategy_id: str | None = None) -> list[VolumeHalt]:
         """Halts that no person has cleared."""
         select = sa.select(t.HALTS).where(t.HALTS.c.cleared_ms.is_(None))
