@@ -14,6 +14,7 @@ import numpy as np
 from perpdesk.domain.errors import InternalError
 from perpdesk.exchange.recorded import RecordedMinutes
 from perpdesk.kernel import venue as doors
+from perpdesk.kernel.ledger import rate_for
 from perpdesk.kernel.matching import DONE, LIQUIDATION
 from perpdesk.kernel.records import FAR, NONE, head_dt, position_dt, slot_dt, walk_dt, zeros
 from perpdesk.ports import (
@@ -130,6 +131,16 @@ class InProcessVenue:
         """The venue's own figure, for comparisons after a run."""
         return int(self._account.cash_e8[0])
 
+    def unrealised_now_e8(self) -> int:
+        """What its open positions are worth beyond their cost, at the last prices."""
+        total = 0
+        for s in range(len(self._instruments)):
+            position = self._positions[0, s]
+            if position.lots:
+                value = int(position.lots) * int(self._heads[0, s].last) * int(self._instruments[s].unit_e8)
+                total += value - (1 if position.lots > 0 else -1) * int(position.cost_e8)
+        return total
+
     # -- Feed --------------------------------------------------------------------------------
 
     async def messages(self) -> AsyncIterator[Message]:
@@ -205,7 +216,8 @@ class InProcessVenue:
             s = int(row.symbol)
             if row.ms != now_ms or self._positions[0, s].lots == 0:
                 continue
-            mark = int(row.mark) or int(self._heads[0, s].last)
+            mark = int(row.mark) if row.mark > 0 else int(self._heads[0, s].last)
+            rate_e8 = int(rate_for(row.rate_e8, row.mark, self._positions[0, s].lots))
             doors.fund(
                 self._account,
                 self._instruments,
@@ -213,10 +225,10 @@ class InProcessVenue:
                 self._books,
                 self._heads,
                 s,
-                int(row.rate_e8),
+                rate_e8,
                 mark,
             )
-            charged.append(FundingCharged(s, int(row.rate_e8), mark, now_ms))
+            charged.append(FundingCharged(s, rate_e8, mark, now_ms))
         return charged
 
     def _forget(self, s: int, place: int) -> None:

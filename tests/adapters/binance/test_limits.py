@@ -7,7 +7,15 @@ import asyncio
 import pytest
 
 from perpdesk.adapters.binance.errors import Throttled
-from perpdesk.adapters.binance.limits import MINUTE_MS, Cost, Governor, Lane, Ticket
+from perpdesk.adapters.binance.limits import (
+    BAN_MARGIN_MS,
+    MINUTE_MS,
+    PROTECT_AGAIN_MS,
+    Cost,
+    Governor,
+    Lane,
+    Ticket,
+)
 from perpdesk.adapters.binance.server_clock import ServerClock
 from perpdesk.adapters.clocks import VirtualClock
 
@@ -103,6 +111,7 @@ def test_418_stops_everything_until_the_ban_ends(
     ticket = governor.try_take(Lane.POLL, Cost(1), "a")
     assert isinstance(ticket, Ticket)
     governor.refused(ticket, 418, -1003, text, headers)
+    until += 1_000 + BAN_MARGIN_MS  # the clock is not measured yet: it may be off by a second
     assert governor.banned_until_ms == until
     assert governor.try_take(Lane.CLOSE, ORDER, "b") == until
     clock.advance_to(until)
@@ -114,8 +123,21 @@ def test_1015_fills_the_account_that_was_told_and_no_other(clock: VirtualClock, 
     assert isinstance(ticket, Ticket)
     text = "Too many new orders; current limit is 300 orders per TEN_SECONDS."
     governor.refused(ticket, 429, -1015, text, {})
-    assert governor.try_take(Lane.CLOSE, ORDER, "a") == START + 10_000
+    assert governor.try_take(Lane.ENTRY, ORDER, "a") == START + 10_000
     assert isinstance(governor.try_take(Lane.ENTRY, ORDER, "b"), Ticket)
+    assert governor.try_take(Lane.PROTECT, ORDER, "a") == START + PROTECT_AGAIN_MS, "we have sent one order"
+    clock.advance_to(START + PROTECT_AGAIN_MS)
+    assert isinstance(governor.try_take(Lane.CLOSE, ORDER, "a"), Ticket)
+    assert governor.try_take(Lane.ENTRY, ORDER, "a") == START + 10_000
+    clock.advance_to(START + 10_000)
+    assert isinstance(governor.try_take(Lane.ENTRY, ORDER, "a"), Ticket)
+
+
+def test_1015_with_a_time_to_wait_is_waited_out_by_all(clock: VirtualClock, governor: Governor) -> None:
+    ticket = governor.try_take(Lane.ENTRY, ORDER, "a")
+    assert isinstance(ticket, Ticket)
+    governor.refused(ticket, 429, -1015, "Too many new orders per TEN_SECONDS.", {"retry-after": "4"})
+    assert governor.try_take(Lane.CLOSE, ORDER, "a") == START + 4_000 + PROTECT_AGAIN_MS
 
 
 def test_conditional_slots_are_kept_for_protection(governor: Governor) -> None:

@@ -35,7 +35,8 @@ class Told:
         self.batches += 1
 
     def say(self, stream: str, data: Any) -> None:
-        self.stream._frame(msgspec.json.encode({"stream": stream, "data": data} if stream else data))
+        raw = msgspec.json.encode({"stream": stream, "data": data} if stream else data)
+        self.stream._frame(raw, "klines 1" if "kline" in stream else "marks")
 
     @property
     def prices(self) -> dict[str, str]:
@@ -52,6 +53,16 @@ def kline(symbol: str, *, closed: bool, interval: str = "1m") -> dict[str, Any]:
         "v": "10", "x": closed,
     }  # fmt: skip
     return {"e": "kline", "E": START, "s": symbol, "k": bar}
+
+
+def test_each_route_says_when_it_last_delivered() -> None:
+    """The canary asks for it: a route that is open and says nothing has proven nothing."""
+    told = Told("AAAUSDT")
+    assert told.stream.delivered_ms == {"marks": -1, "klines 1": -1}
+    told.say("!markPrice@arr@1s", [mark("AAAUSDT", "1")])
+    assert told.stream.delivered_ms == {"marks": START, "klines 1": -1}
+    told.say("aaausdt@kline_1m", kline("AAAUSDT", closed=False))
+    assert told.stream.delivered_ms == {"marks": START, "klines 1": START}
 
 
 @pytest.mark.parametrize("stream", ["!markPrice@arr@1s", "!markPrice@arr", ""])
@@ -83,4 +94,4 @@ def test_symbols_are_spread_over_shards_and_each_stands_in_one_address() -> None
 )
 def test_a_broken_array_is_a_bad_frame(raw: bytes) -> None:
     with pytest.raises(MalformedAnswer):
-        Told("AAAUSDT").stream._frame(raw)
+        Told("AAAUSDT").stream._frame(raw, "marks")

@@ -9,6 +9,7 @@ from tests.adapters.binance.order_bench import NOT_FOUND, UNKNOWN_ORDER, Bench, 
 from tests.adapters.binance.scripted import START, Say, Sent, until
 
 from perpdesk.adapters.binance.limits import Lane
+from perpdesk.adapters.binance.orders import LEVERAGE_TRUST_MS
 from perpdesk.adapters.binance.standing import MARGIN_MS, Standing, look, settle
 from perpdesk.kernel.records import LIMIT, MARKET, SELL, STOP, TAKE_PROFIT, TRAILING
 from perpdesk.ports import NewOrder, Outcome
@@ -125,6 +126,9 @@ async def test_leverage_is_set_once_before_an_entry_and_never_for_an_exit(bench:
         assert (await bench.orders.place(new(f"e{i}", leverage=10))).outcome is Outcome.ACCEPTED
     await bench.orders.place(new("x", kind=MARKET, side=SELL, reduce_only=True, leverage=20))
     assert len(bench.server.of("/fapi/v1/leverage")) == 1
+    bench.clock.advance_to(bench.clock.now_ms() + LEVERAGE_TRUST_MS + 1)
+    await bench.orders.place(new("e2", leverage=10))
+    assert len(bench.server.of("/fapi/v1/leverage")) == 2, "somebody may have changed it, unheard"
 
 
 @pytest.mark.parametrize(

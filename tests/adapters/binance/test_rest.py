@@ -22,7 +22,7 @@ from perpdesk.adapters.binance.errors import (
     WrongExchange,
 )
 from perpdesk.adapters.binance.hosts import simulated
-from perpdesk.adapters.binance.limits import Governor, Lane
+from perpdesk.adapters.binance.limits import BAN_MARGIN_MS, Governor, Lane
 from perpdesk.adapters.binance.rest import Rest
 from perpdesk.adapters.binance.server_clock import ServerClock
 from perpdesk.adapters.binance.signing import Credentials
@@ -209,6 +209,9 @@ async def test_after_418_nothing_is_sent_until_the_ban_ends(
         await rest.send(to.ORDER, ORDER, Lane.CLOSE, deadline_ms=START + 299_999)
     assert len(server.of("/fapi/v1/order")) == 1
     clock.advance_to(START + 300_000)
+    with pytest.raises(Throttled):
+        await rest.send(to.ORDER, ORDER, Lane.CLOSE, deadline_ms=START + 300_000)
+    clock.advance_to(START + 300_000 + BAN_MARGIN_MS + rest.server.error_ms)
     assert (await rest.send(to.ORDER, ORDER, Lane.CLOSE)).is_success
 
 

@@ -10,10 +10,12 @@ from tests.contract.venue_suite import START, order, trades
 from perpdesk.adapters.binance import endpoints as to
 from perpdesk.adapters.binance import standing
 from perpdesk.adapters.binance.endpoints import Endpoint
+from perpdesk.adapters.binance.errors import ExchangeUnreachable
 from perpdesk.adapters.binance.limits import Cost, Lane
 from perpdesk.adapters.binance.rest import Rest
 from perpdesk.adapters.clocks import VirtualClock
 from perpdesk.domain.errors import ConfigError
+from perpdesk.exchange.faults import Fault
 from perpdesk.exchange.server import RunningServer
 from perpdesk.kernel.records import BUY, FAR, LIMIT, MARKET, MINUTE_MS, SELL, STOP
 from perpdesk.ports import (
@@ -54,6 +56,30 @@ async def test_fills_of_an_outage_are_told_once_by_rest() -> None:
         await desk.all_told()
         assert [fill.client_id for fill in trades(desk.told)] == ["entry", "stop"]
         assert [fill.slot for fill in trades(desk.told)] == [0, 1]
+        await balances(desk)
+
+
+@pytest.mark.parametrize("kind", ["drop-resp", "hide"])
+async def test_a_fill_whose_order_cannot_be_read_is_nobody_elses(kind: str) -> None:
+    """Told by REST, without a client id, and the question whose it is fails: it is asked again, and neither
+    external nor in the way of others."""
+    async with binance_desk() as desk:
+        await desk.venue.place(order("stop", STOP, SELL, START - 1_000, slot=1, reduce_only=True))
+        await desk.venue.place(order("entry", MARKET, BUY))
+        await desk.all_told()
+        await desk.wire.cut()
+        fault = Fault(kind=kind, route="GET /fapi/v1/order", count=-1, ms=3_600_000)
+        desk.server.faults.add(fault)
+        desk.server.tick("BTCUSDT", "49850", walk=True)
+        desk.wire.is_cut = False
+        await desk.until(lambda: desk.venue.untold > 0)
+        await desk.venue.place(order("second", MARKET, BUY))
+        await desk.until(lambda: "second" in [fill.client_id for fill in trades(desk.told)])
+        assert not [one for one in desk.told if isinstance(one, ExternalTraded)]
+        desk.server.faults.clear()
+        await desk.until(lambda: "stop" in [fill.client_id for fill in trades(desk.told)])
+        assert desk.venue.untold == 0
+        assert not [one for one in desk.told if isinstance(one, ExternalTraded)]
         await balances(desk)
 
 
@@ -337,4 +363,20 @@ async def test_an_order_that_was_never_sent_is_proven_absent_after_its_fence(
         await desk.venue.place(order("rest", LIMIT, BUY, START - 1_000))
         assert (await desk.venue.settle(0, "rest", fence_ms)) is Fate.ALIVE
         await desk.venue.cancel(0, "rest")
+        assert (await desk.venue.settle(0, "rest", fence_ms)) is Fate.UNFILLED
+
+
+async def test_an_order_of_zeros_only_is_no_proof_that_it_did_not_fill() -> None:
+    """API-28: FILLED, and executed 0 of 0. Whoever believed it would leave a position without a stop."""
+    async with binance_desk() as desk:
+        fence_ms = desk.rest.server.local_ms(desk.server.now_ms()) - 60_000
+        await desk.venue.place(order("filled", MARKET, BUY))
+        await desk.venue.place(order("rest", LIMIT, BUY, START - 1_000))
+        await desk.venue.cancel(0, "rest")
+        desk.server.faults.add(Fault(kind="empty", route="GET /fapi/v1/order", count=-1))
+        for client_id in ("filled", "rest"):
+            with pytest.raises(ExchangeUnreachable, match="zeros only"):
+                await desk.venue.settle(0, client_id, fence_ms)
+        desk.server.faults.clear()
+        assert (await desk.venue.settle(0, "filled", fence_ms)) is Fate.ENDED
         assert (await desk.venue.settle(0, "rest", fence_ms)) is Fate.UNFILLED

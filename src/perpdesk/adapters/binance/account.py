@@ -18,8 +18,8 @@ from msgspec import UnsetType
 from perpdesk.adapters.binance import endpoints as to
 from perpdesk.adapters.binance import payloads as p
 from perpdesk.adapters.binance import stream_events as ev
-from perpdesk.adapters.binance.catch_up import catch_up
-from perpdesk.adapters.binance.errors import ExchangeUnreachable
+from perpdesk.adapters.binance.catch_up import catch_up, trades_since
+from perpdesk.adapters.binance.errors import ExchangeRefused, ExchangeUnreachable
 from perpdesk.adapters.binance.facts import FORCED, Fill, Seen, fill_of_report, fill_of_trade, text
 from perpdesk.adapters.binance.known_orders import Known, KnownOrders, is_final
 from perpdesk.adapters.binance.quantise import Rules, money_near_e8
@@ -43,6 +43,8 @@ LOG = logging.getLogger(__name__)
 # Even if the stream seems well, REST is asked this often: a stream can be silent without a word.
 SWEEP_MS = 60_000
 CATCH_UP_AGAIN_MS = 1_000
+# Fills that are missed in a hurry are looked for so far back, by at most so many requests at a time.
+HURRY_MS, HURRIES_MAX = 60_000, 3
 # A fill that REST tells and the stream has not told for so long: the stream is silent, whatever it says.
 LATE_MS = 5_000
 STATUSES_MAX = 1_000
@@ -60,6 +62,10 @@ class Sums:
     funding_e8: int = 0
     lots: int = 0
     has_traded: bool = False
+
+
+class OwnerUnknown(PerpdeskError):
+    """Whose a fill is could not be read: it has to be asked again."""
 
 
 class AccountFacts:
@@ -96,6 +102,7 @@ class AccountFacts:
         self._recount = True  # what the stream tells of slots is complete only after a count over REST
         self._seen = Seen()
         self._wanted = asyncio.Event()
+        self._hurries: dict[int, set[asyncio.Task[None]]] = {}
         # exchange's time; what was before the start is not told
         self._start_ms = self._since_ms = rest.server.now_ms()
 
@@ -237,7 +244,10 @@ class AccountFacts:
         return True
 
     async def message(self, fill: Fill) -> Message:
-        """What a fill means for the engine: asked when it is read, because REST may have to say."""
+        """What a fill means for the engine: asked when it is read, because REST may have to say.
+
+        Raises OwnerUnknown; nothing has been counted then.
+        """
         i = self._place[fill.symbol]
         rules, sums = self._rules[i], self.sums[i]
         client_id, known = await self._owner(fill)
@@ -273,12 +283,13 @@ class AccountFacts:
         )  # fmt: skip
 
     async def _owner(self, fill: Fill) -> tuple[str, Known | None]:
-        """The client id of a fill's order, and the order if this process placed it."""
+        """The client id of a fill's order, and the order if this process placed it. Raises OwnerUnknown: what
+        could not be read belongs to nobody yet, and surely not to somebody else."""
         known = self._known.get(fill.client_id) or self._known.by_order_id(fill.order_id)
         if known is not None:
             return known.order.client_id, known
         client_id = fill.client_id
-        with suppress(PerpdeskError):
+        try:
             if not client_id:
                 order: p.Order = await self._rest.ask(
                     to.ORDER_QUERY, (("symbol", fill.symbol), ("orderId", fill.order_id))
@@ -287,6 +298,8 @@ class AccountFacts:
                 known = self._known.get(client_id)
             if known is None:
                 known = await self._parent(fill)
+        except (ExchangeRefused, ExchangeUnreachable) as error:  # it has traded, so it exists: ask again
+            raise OwnerUnknown(f"whose fill {fill.trade_id} of {fill.symbol} is: {error}") from error
         if known is not None:
             self._known.number(known, fill.order_id)
             return known.order.client_id, known
@@ -328,8 +341,31 @@ class AccountFacts:
         self._recount = True
         self._wanted.set()
 
+    def hurry(self, symbol: int) -> None:
+        """A fill of this symbol must have happened and was not told: read its fills now."""
+        mine = self._hurries.setdefault(symbol, set())
+        if len(mine) < HURRIES_MAX:
+            task = asyncio.create_task(self._hurry(symbol))
+            mine.add(task)
+            task.add_done_callback(mine.discard)
+
+    async def _hurry(self, symbol: int) -> None:
+        since_ms = max(self._start_ms, self._rest.server.now_ms() - HURRY_MS)
+        with suppress(PerpdeskError, ValueError):  # whoever is in a hurry asks again
+            for trade in await trades_since(self._rest, self._rules[symbol].symbol, since_ms):
+                if trade.time >= self._start_ms:
+                    self._book(fill_of_trade(trade))
+
     async def run(self) -> None:
         """Catch up when asked and now and then, until cancelled."""
+        try:
+            await self._run()
+        finally:
+            for tasks in self._hurries.values():
+                for task in tasks:
+                    task.cancel()
+
+    async def _run(self) -> None:
         while True:
             sweep = asyncio.ensure_future(self._clock.sleep_until(self._clock.now_ms() + self._sweep_ms))
             asked = asyncio.ensure_future(self._wanted.wait())

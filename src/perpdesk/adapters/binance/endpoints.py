@@ -45,6 +45,13 @@ PREMIUM_INDEX_ALL = _public("/fapi/v1/premiumIndex", 10)
 FUNDING_RATE = _public("/fapi/v1/fundingRate", 1, Pool.FUNDING)
 OPEN_INTEREST = _public("/fapi/v1/openInterest")
 OPEN_INTEREST_HIST = _public("/futures/data/openInterestHist", 1, Pool.STATISTICS)
+TOP_POSITION_RATIO = _public("/futures/data/topLongShortPositionRatio", 1, Pool.STATISTICS)
+TOP_ACCOUNT_RATIO = _public("/futures/data/topLongShortAccountRatio", 1, Pool.STATISTICS)
+CROWD_RATIO = _public("/futures/data/globalLongShortAccountRatio", 1, Pool.STATISTICS)
+TAKER_RATIO = _public("/futures/data/takerlongshortRatio", 1, Pool.STATISTICS)
+FUNDING_INFO = _public("/fapi/v1/fundingInfo", 1, Pool.FUNDING)
+DAY_TICKERS = _public("/fapi/v1/ticker/24hr", 40)
+_MARK_KLINES = tuple(_public("/fapi/v1/markPriceKlines", weight) for weight in (1, 2, 5, 10))
 _KLINES = tuple(_public("/fapi/v1/klines", weight) for weight in (1, 2, 5, 10))
 
 ORDER = _signed("POST", "/fapi/v1/order", 0, orders=1, socket="order.place")
@@ -85,4 +92,13 @@ LISTEN_STOP = Endpoint("DELETE", _LISTEN, Cost(1), keyed=True)
 
 def klines(limit: int) -> Endpoint:
     """The klines endpoint with the weight of so many rows."""
-    return _KLINES[0 if limit < 100 else 1 if limit < 500 else 2 if limit <= 1000 else 3]
+    return _KLINES[_kline_place(limit)]
+
+
+def mark_klines(limit: int) -> Endpoint:
+    """The same of mark prices."""
+    return _MARK_KLINES[_kline_place(limit)]
+
+
+def _kline_place(limit: int) -> int:
+    return 0 if limit < 100 else 1 if limit < 500 else 2 if limit <= 1000 else 3

@@ -31,14 +31,8 @@ def judge(
 
     needs_spot: the run trades Spot too, so that this right is wanted and not surplus.
     """
-    problems: list[str] = []
+    problems = _moves_money(rights)
     warnings: list[str] = []
-    if rights.enable_withdrawals:
-        problems.append("it may withdraw: switch 'Enable Withdrawals' off")
-    if rights.enable_internal_transfer:
-        problems.append("it may transfer to other users: switch 'Enable Internal Transfer' off")
-    if rights.permits_universal_transfer:
-        problems.append("it may transfer between accounts: switch 'Permits Universal Transfer' off")
     if not rights.enable_futures:
         problems.append(
             "it may not trade futures: switch 'Enable Futures' on (a key that is older than the futures "
@@ -50,6 +44,45 @@ def judge(
         problems.append("it may trade Spot, which this run does not need: switch it off")
     if rights.enable_spot_and_margin_trading is not True and needs_spot:
         problems.append("it may not trade Spot: switch 'Enable Spot & Margin Trading' on")
+    _place_and_time(rights, now_ms, needs_ip_list, problems, warnings)
+    return KeyReport(tuple(problems), tuple(warnings))
+
+
+def judge_spot(rights: p.KeyRights, now_ms: int, *, needs_ip_list: bool = True) -> KeyReport:
+    """What is wrong with a key that is to trade Spot and nothing else."""
+    problems = _moves_money(rights)
+    warnings: list[str] = []
+    if rights.enable_spot_and_margin_trading is not True:
+        problems.append("it may not trade Spot: switch 'Enable Spot & Margin Trading' on")
+    surplus = (
+        (rights.enable_futures, "trade futures", "Enable Futures"),
+        (rights.enable_margin, "borrow on margin", "Enable Margin"),
+        (rights.enable_vanilla_options, "trade options", "Enable European Options"),
+        (rights.enable_portfolio_margin_trading, "trade on portfolio margin", "Portfolio Margin Trading"),
+    )
+    for has, what, switch in surplus:
+        if has is True:
+            problems.append(f"it may {what}, which this run does not need: use a key without {switch!r}")
+    _place_and_time(rights, now_ms, needs_ip_list, problems, warnings)
+    return KeyReport(tuple(problems), tuple(warnings))
+
+
+def _moves_money(rights: p.KeyRights) -> list[str]:
+    """What no key of ours may do, whatever it trades."""
+    problems: list[str] = []
+    if rights.enable_withdrawals:
+        problems.append("it may withdraw: switch 'Enable Withdrawals' off")
+    if rights.enable_internal_transfer:
+        problems.append("it may transfer to other users: switch 'Enable Internal Transfer' off")
+    if rights.permits_universal_transfer:
+        problems.append("it may transfer between accounts: switch 'Permits Universal Transfer' off")
+    return problems
+
+
+def _place_and_time(
+    rights: p.KeyRights, now_ms: int, needs_ip_list: bool, problems: list[str], warnings: list[str]
+) -> None:
+    """From where, and until when."""
     if not rights.ip_restrict:
         text = "it works from any address: bind it to this machine's address"
         (problems if needs_ip_list else warnings).append(text)
@@ -60,7 +93,6 @@ def judge(
             problems.append("its right to trade has run out: renew it")
         elif left_ms < EXPIRY_WARNING_MS:
             warnings.append(f"its right to trade ends in {left_ms // 3_600_000} hours")
-    return KeyReport(tuple(problems), tuple(warnings))
 
 
 async def read_key_rights(rest: Rest) -> p.KeyRights:

@@ -22,6 +22,10 @@ TEN_SECONDS_MS = 10_000
 FIVE_MINUTES_MS = 300_000
 # A ban whose end we are not told, and a pause whose length we are not told.
 BAN_MS = 120_000
+# A ban is waited out with so much care: a request in its last moment lengthens it, and our time is measured.
+BAN_MARGIN_MS = 500
+# An order count that is refused although ours has room (others use the account): what protects asks again.
+PROTECT_AGAIN_MS = 1_000
 CONDITIONAL_MAX = 200
 # At the start of a window each lane wakes so much after the one before it.
 STAGGER_MS = 5
@@ -69,16 +73,25 @@ class Window:
     length_ms: int
     bucket: int = 0
     used: int = 0
+    refused_ms: int | None = None  # the exchange called it full, though by our count it is not
 
     def at(self, now_ms: int) -> None:
         """Start again if the boundary has passed."""
         bucket = now_ms // self.length_ms
         if bucket > self.bucket:
-            self.bucket, self.used = bucket, 0
+            self.bucket, self.used, self.refused_ms = bucket, 0, None
 
     def has_room(self, amount: int, lane: Lane) -> bool:
         """May a lane take so much?"""
         return amount == 0 or self.used + amount <= self.limit * SHARE_PERCENT[lane] // 100
+
+    def open_ms(self, amount: int, lane: Lane, now_ms: int) -> int:
+        """When a lane may take so much: now, or later."""
+        if not self.has_room(amount, lane):
+            return self.ends_ms
+        if amount == 0 or self.refused_ms is None:
+            return now_ms
+        return min(self.ends_ms, self.refused_ms + PROTECT_AGAIN_MS) if lane <= Lane.PROTECT else self.ends_ms
 
     def told(self, used: int, bucket: int) -> None:
         """The exchange's count in an answer to a request of that bucket."""
@@ -197,10 +210,12 @@ class Governor:
             return self._paused_until_ms
         if not pool.has_room(cost.weight, lane):
             return pool.ends_ms
-        if not limits.ten_seconds.has_room(cost.orders_10s, lane):
-            return limits.ten_seconds.ends_ms
-        if not limits.minute.has_room(cost.orders_1m, lane):
-            return limits.minute.ends_ms
+        open_ms = max(
+            limits.ten_seconds.open_ms(cost.orders_10s, lane, now_ms),
+            limits.minute.open_ms(cost.orders_1m, lane, now_ms),
+        )
+        if open_ms > now_ms:
+            return open_ms
         pool.used += cost.weight
         limits.ten_seconds.used += cost.orders_10s
         limits.minute.used += cost.orders_1m
@@ -244,13 +259,14 @@ class Governor:
         if status == 418:
             told = _BANNED_UNTIL.search(text)
             until_ms = int(told[1]) if told else now_ms + (pause_ms or BAN_MS)
-            self._banned_until_ms = max(self._banned_until_ms, until_ms, now_ms + pause_ms)
+            until_ms = max(until_ms, now_ms + pause_ms) + self._server.error_ms + BAN_MARGIN_MS
+            self._banned_until_ms = max(self._banned_until_ms, until_ms)
         elif status == 429 and code == -1015:
             limits = self.account(ticket.account)
             for window in (limits.ten_seconds, limits.minute):
                 window.at(now_ms)
             full = limits.minute if "MINUTE" in text.upper() else limits.ten_seconds
-            full.used = full.limit
+            full.refused_ms = now_ms + pause_ms
         elif status == 429:
             window = self._pools[ticket.cost.pool]
             window.at(now_ms)

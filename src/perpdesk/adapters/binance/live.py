@@ -95,10 +95,14 @@ class LiveSide:
         """Set the leverage that an entry asks for. What went wrong, None if nothing."""
         return await self._sending.set_leverage(order)
 
-    def catch_up(self) -> None:
-        """Read soon what the stream may not have told."""
-        if self._account is not None:
+    def catch_up(self, symbol: int | None = None) -> None:
+        """Read soon what the stream may not have told; of one symbol: its fills, at once."""
+        if self._account is None:
+            return
+        if symbol is None:
             self._account.gap(0)
+        else:
+            self._account.hurry(symbol)
 
     def mark(self, symbol: int) -> tuple[int, int]:
         """The newest mark price and its exchange time; (0, 0) before the first."""
@@ -108,6 +112,12 @@ class LiveSide:
     def user_seen_ms(self) -> int:
         """Our time of the account stream's last sign of life; 0 before the first."""
         return 0 if self.user is None else self.user.line.state.seen_ms
+
+    def routes(self) -> dict[str, int]:
+        """Our time of the newest message of each stream route, -1 where none came yet."""
+        found = {} if self.market is None else dict(self.market.delivered_ms)
+        found["user"] = -1 if self.user is None else self.user.told_ms
+        return found
 
     def stream_status(self, client_id: str) -> str | None:
         """The newest status word of this client id on the account's stream, None if it was never told."""

@@ -25,7 +25,7 @@ STALE_MS, PING_MS = 15_000, 30_000
 class MarketStream:
     """``run`` until cancelled. on_bar(symbol, bar): a closed 1-minute bar; on_marks: after a batch of marks.
 
-    marks: the newest mark of each symbol.
+    marks: the newest mark of each symbol. delivered_ms: our time of each route's newest message (-1: none).
     """
 
     def __init__(
@@ -44,10 +44,11 @@ class MarketStream:
         self._on_bar, self._on_marks = on_bar, on_marks
         ordered = [f"{symbol.lower()}@kline_1m" for symbol in symbols]
         shards = [ordered[i : i + SHARD] for i in range(0, len(ordered), SHARD)]
-        self.lines = [
-            self._line(f"market stream {i}", names, hosts, clock, dial, on_gap)
-            for i, names in enumerate([["!markPrice@arr@1s"], *shards])
-        ]
+        self._clock = clock
+        routes = {"marks": ["!markPrice@arr@1s"]}
+        routes |= {f"klines {i}": names for i, names in enumerate(shards, 1)}
+        self.delivered_ms = dict.fromkeys(routes, -1)
+        self.lines = [self._line(route, names, hosts, clock, dial, on_gap) for route, names in routes.items()]
 
     async def run(self) -> None:
         """Keep all shards."""
@@ -57,7 +58,7 @@ class MarketStream:
 
     def _line(
         self,
-        name: str,
+        route: str,
         streams: list[str],
         hosts: Hosts,
         clock: Clock,
@@ -70,25 +71,28 @@ class MarketStream:
             return address
 
         return Line(
-            name,
+            f"market stream {route}",
             clock=clock,
             dial=dial,
             url=url,
-            on_frame=self._frame,
+            on_frame=lambda raw: self._frame(raw, route),
             on_gap=on_gap,
             stale_ms=STALE_MS,
             ping_ms=PING_MS,
             only_messages_count=True,
         )
 
-    def _frame(self, raw: bytes) -> None:
+    def _frame(self, raw: bytes, route: str) -> None:
         marks = parse.marks(raw)
         if marks is not None:
+            self.delivered_ms[route] = self._clock.now_ms()
             self._mark(marks)
             return
         frame = parse.frame(raw)
         if frame is None:
             return
+        if any(isinstance(event, (MarkPrice, KlineEvent)) for event in frame.events):
+            self.delivered_ms[route] = self._clock.now_ms()
         told = [event for event in frame.events if isinstance(event, MarkPrice)]
         if told:
             self._mark([Mark(one.symbol, one.mark, one.event_ms, one.market or 1) for one in told])

@@ -25,6 +25,9 @@ from perpdesk.ports import Answer, NewOrder, Outcome
 
 # How long a request may wait for room under the limits before it is given up unsent.
 WAIT_MS = {Lane.CLOSE: 60_000, Lane.PROTECT: 60_000, Lane.QUERY: 60_000, Lane.ENTRY: 2_000, Lane.POLL: 60_000}
+# A leverage that an answer has confirmed is believed for so long: a person may change it, and the stream may
+# not tell.
+LEVERAGE_TRUST_MS = 10_000
 
 _ORDER = parse.decoder(p.Order)
 _ALGO = parse.decoder(p.AlgoOrder)
@@ -50,6 +53,7 @@ class Orders:
         self._channel: Rest | SocketApi = channel or rest
         self.hedge = hedge
         self.leverages: dict[str, int] = {}
+        self._leverage_set_ms: dict[str, int] = {}  # when an answer confirmed it
         self.last: Verdict | None = None  # of the last request that was answered, for the journal
 
     async def place(self, order: NewOrder) -> Answer:
@@ -199,7 +203,10 @@ class Orders:
     async def set_leverage(self, order: NewOrder) -> str | None:
         """Set the leverage that an opening order asks for. What went wrong, None if nothing."""
         rules = self.rules[order.symbol]
-        if order.reduce_only or order.leverage <= 0 or self.leverages.get(rules.symbol) == order.leverage:
+        if order.reduce_only or order.leverage <= 0:
+            return None
+        now_ms, set_ms = self.rest.server.now_ms(), self._leverage_set_ms.get(rules.symbol, 0)
+        if self.leverages.get(rules.symbol) == order.leverage and 0 <= now_ms - set_ms <= LEVERAGE_TRUST_MS:
             return None
         params = (("symbol", rules.symbol), ("leverage", order.leverage))
         try:
@@ -209,6 +216,7 @@ class Orders:
             self.leverages.pop(rules.symbol, None)
             return f"leverage {order.leverage} was not set: {error}"
         self.leverages[rules.symbol] = answer.leverage
+        self._leverage_set_ms[rules.symbol] = now_ms
         return None if answer.leverage == order.leverage else f"leverage is {answer.leverage}"
 
     async def _send(self, request: Request) -> Reply:

@@ -389,6 +389,33 @@ class OpenInterestHist(Payload, frozen=True):
     symbol: Text = UNSET
 
 
+class Ratio(Payload, frozen=True):
+    """One period of a long/short ratio, or of the takers' (their field is buy_sell_ratio)."""
+
+    timestamp: int
+    long_short_ratio: Text = UNSET
+    buy_sell_ratio: Text = UNSET
+    symbol: Text = UNSET
+    long_account: Text = UNSET
+    short_account: Text = UNSET
+    buy_vol: Text = UNSET
+    sell_vol: Text = UNSET
+
+
+class FundingInfo(Payload, frozen=True):
+    """Funding of a symbol that differs from every eight hours."""
+
+    symbol: str
+    funding_interval_hours: int
+
+
+class DayTicker(Payload, frozen=True):
+    """What the radar needs of the last 24 hours."""
+
+    symbol: str
+    quote_volume: str
+
+
 class Depth(Payload, frozen=True):
     """Order book: rows of price and quantity, best first."""
 
@@ -456,6 +483,12 @@ SHAPES: dict[tuple[str, str], Any] = {
     ("GET", "/fapi/v1/fundingRate"): list[FundingRate],
     ("GET", "/fapi/v1/openInterest"): OpenInterest,
     ("GET", "/futures/data/openInterestHist"): list[OpenInterestHist],
+    ("GET", "/futures/data/topLongShortPositionRatio"): list[Ratio],
+    ("GET", "/futures/data/topLongShortAccountRatio"): list[Ratio],
+    ("GET", "/futures/data/globalLongShortAccountRatio"): list[Ratio],
+    ("GET", "/futures/data/takerlongshortRatio"): list[Ratio],
+    ("GET", "/fapi/v1/fundingInfo"): list[FundingInfo],
+    ("GET", "/fapi/v1/ticker/24hr"): DayTicker | list[DayTicker],
     ("GET", "/fapi/v1/depth"): Depth,
     ("GET", "/fapi/v1/ticker/price"): PriceTicker | list[PriceTicker],
     ("GET", "/fapi/v2/ticker/price"): PriceTicker | list[PriceTicker],

@@ -6,6 +6,7 @@ because the caller of an order must not mistake it for a failure. ``ask`` is for
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ RECV_WINDOW_MS = 5_000
 TIMEOUT_MS = 10_000
 _TEXT_MAX = 300
 LOST_MAX = 3
+# So long a protective request waits for the exchange's time after a refusal.
+RESYNC_PATIENCE_S = 0.5
 _REFUSAL = parse.decoder(Refusal)
 _FORM = "Content-Type: application/x-www-form-urlencoded"
 Params = Sequence[tuple[str, Param]]
@@ -103,6 +106,7 @@ class Rest:
         self._wire = Wire(hosts.rest, timeout_ms=timeout_ms, size_max=parse.SIZE_MAX, tls=tls)
         self._spot: Wire | None = None
         self._time_refused = False
+        self._resyncing: asyncio.Task[None] | None = None
         self._session: aiohttp.ClientSession | None = None
 
     # -- life --------------------------------------------------------------------------------------
@@ -120,6 +124,8 @@ class Rest:
 
     async def close(self) -> None:
         """Close all connections. Closing twice is fine."""
+        if self._resyncing is not None:
+            self._resyncing.cancel()
         self._wire.close()
         if self._spot is not None:
             self._spot.close()
@@ -182,10 +188,21 @@ class Rest:
     async def admit(self, endpoint: Endpoint, lane: Lane, deadline_ms: int | None) -> Ticket:
         """Permission to send now. Raises as ``send`` does, with nothing sent."""
         if endpoint.signed and self._time_refused:
-            await self.sync_time()
+            await self._resync(lane)
         if self.key_refused is not None and (endpoint.signed or endpoint.keyed) and lane >= Lane.ENTRY:
             raise KeyRefused(f"account {self.account}: {self.key_refused}")
         return await self.governor.take(lane, endpoint.cost, self.account, deadline_ms)
+
+    async def _resync(self, lane: Lane) -> None:
+        """Measure the time that was refused. What protects does not wait long for that: a refusal for its
+        time is proof that it was not taken, and costs nothing."""
+        if self._resyncing is None or self._resyncing.done():
+            self._resyncing = asyncio.ensure_future(self.sync_time())
+            self._resyncing.add_done_callback(_heard)
+        if lane <= Lane.PROTECT:
+            await asyncio.wait({self._resyncing}, timeout=RESYNC_PATIENCE_S)
+        else:
+            await asyncio.shield(self._resyncing)
 
     def stamped(self, params: Params, lane: Lane = Lane.QUERY) -> tuple[list[tuple[str, Param]], int]:
         """The parameters with window and time, and our time after which nobody can accept them any more.
@@ -241,6 +258,12 @@ class Rest:
             self.key_refused = f"{code}: {text}"
         elif then is Then.RESYNC:
             self._time_refused = True
+
+
+def _heard(task: asyncio.Task[None]) -> None:
+    """Whoever waited has been told; who did not wait need not know."""
+    if not task.cancelled():
+        task.exception()
 
 
 def read_reply(endpoint: Endpoint, reply: Reply) -> Any:

@@ -138,6 +138,8 @@ class SpotReads:
                 if not start_ms <= row.time < start_ms + DAY_MS:
                     continue
                 worth = units.decimal_of(row.quote_qty, "quoteQty")
+                if worth < 0:
+                    raise MalformedAnswer(f"myTrades of {symbol} tells of a quoteQty of {worth}")
                 bought, sold = (bought + worth, sold) if row.is_buyer else (bought, sold + worth)
             if len(rows) < PAGE or rows[-1].time >= start_ms + DAY_MS:
                 return DayVolume(bought, sold, True)

@@ -7,15 +7,17 @@ needs two agreeing looks, at least two seconds apart, at the right book and at t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import Enum
 from typing import Any
 
 from perpdesk.adapters.binance import endpoints as to
 from perpdesk.adapters.binance import payloads as p
-from perpdesk.adapters.binance.errors import ExchangeRefused
+from perpdesk.adapters.binance.errors import ExchangeRefused, ExchangeUnreachable
 from perpdesk.adapters.binance.known_orders import is_final
 from perpdesk.adapters.binance.limits import Lane
 from perpdesk.adapters.binance.rest import Rest
+from perpdesk.domain import units
 from perpdesk.ports import Clock
 
 LOOK_AGAIN_MS = 2_000
@@ -43,16 +45,30 @@ class Found:
 
 
 async def look(rest: Rest, symbol: str, client_id: str, *, lane: Lane = Lane.QUERY) -> Found:
-    """Look in both books once. UNKNOWN: neither has it. Raises ExchangeUnreachable, ExchangeRefused."""
+    """Look in both books once. UNKNOWN: neither has it. Raises ExchangeUnreachable (also if an answer is well
+    formed and all zeros: fault API-28), ExchangeRefused."""
     algo = await _or_none(rest, to.ALGO_QUERY, (("clientAlgoId", client_id),), lane)
     order = await _or_none(rest, to.ORDER_QUERY, (("symbol", symbol), ("origClientOrderId", client_id)), lane)
     if order is not None:
         ended = is_final(order.status)
+        if ended and _is_hollow(order):
+            raise ExchangeUnreachable(f"order {client_id} of {symbol} is {order.status} with zeros only")
     elif algo is not None:
         ended = is_final(p_text(algo.algo_status))
     else:
         return Found(Standing.UNKNOWN)
     return Found(Standing.ENDED if ended else Standing.ALIVE, order, algo)
+
+
+def _is_hollow(order: p.Order) -> bool:
+    """Does an ended order deny what it must have: a quantity, and what it filled if it has filled?"""
+    asked, filled = _amount(order.orig_qty), _amount(order.executed_qty)
+    return filled == 0 and (asked == 0 or order.status == "FILLED")
+
+
+def _amount(value: object) -> Decimal | None:
+    """A quantity, None if it was not told."""
+    return units.decimal_of(value) if isinstance(value, str) else None
 
 
 async def settle(rest: Rest, clock: Clock, symbol: str, client_id: str, fence_ms: int) -> Found:

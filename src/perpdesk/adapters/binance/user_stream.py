@@ -43,6 +43,7 @@ class UserStream:
     ) -> None:
         self._rest, self._clock, self._on_event = rest, clock, on_event
         self._key = ""
+        self.told_ms = -1  # our time of the newest event
         self.kept_ms = 0  # our time at which the exchange last confirmed the key
         self.line = Line(
             "user stream",
@@ -98,4 +99,5 @@ class UserStream:
                 if event.listen_key in (self._key, None) or not isinstance(event.listen_key, str):
                     self.line.renew()
             else:
+                self.told_ms = self._clock.now_ms()
                 self._on_event(event)

@@ -18,7 +18,14 @@ import numpy as np
 
 from perpdesk.adapters.binance import endpoints as to
 from perpdesk.adapters.binance import payloads as p
-from perpdesk.adapters.binance.account import SWEEP_MS, AccountFacts, PlaceOf, Sums, open_ids_of
+from perpdesk.adapters.binance.account import (
+    SWEEP_MS,
+    AccountFacts,
+    OwnerUnknown,
+    PlaceOf,
+    Sums,
+    open_ids_of,
+)
 from perpdesk.adapters.binance.batches import Batches
 from perpdesk.adapters.binance.errors import ExchangeRefused, ExchangeUnreachable, MalformedAnswer
 from perpdesk.adapters.binance.facts import Fill
@@ -112,6 +119,7 @@ class BinanceVenue(LiveSide):
         self._levels = [Levels() for _ in universe.symbols]
         self._facts: deque[Fill | Message] = deque()
         self._steps: deque[Message] = deque()
+        self._strays = 0  # fills whose owner is being asked for
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._failed: BaseException | None = None
@@ -340,7 +348,7 @@ class BinanceVenue(LiveSide):
     @property
     def untold(self) -> int:
         """How many account facts were heard and wait for the reader of ``messages``."""
-        return len(self._facts)
+        return len(self._facts) + self._strays
 
     @property
     def quote(self) -> str:
@@ -354,7 +362,13 @@ class BinanceVenue(LiveSide):
         while True:
             while self._facts:
                 fact = self._facts[0]
-                message = await self._facts_of_account.message(fact) if isinstance(fact, Fill) else fact
+                try:
+                    message = await self._facts_of_account.message(fact) if isinstance(fact, Fill) else fact
+                except OwnerUnknown as error:  # others need not wait for it
+                    LOG.warning("asked again soon: %s", error)
+                    self._strays += 1
+                    self._spawn(self._put_again(self._facts.popleft()), "stray fill")
+                    continue
                 self._facts.popleft()  # not before it could be told: a fill is never lost
                 yield message
             if self._steps:
@@ -399,6 +413,11 @@ class BinanceVenue(LiveSide):
         self._facts.append(fact)
         self._wake.set()
 
+    async def _put_again(self, fact: Fill | Message) -> None:
+        await self._clock.sleep_until(self._clock.now_ms() + _ASK_AGAIN_MS)
+        self._strays -= 1
+        self._put(fact)
+
     def _doubt(self) -> None:
         """REST knew fills that the stream should have told: renew it."""
         if self.user is not None and self.user.line.state.is_open:
@@ -442,7 +461,7 @@ class BinanceVenue(LiveSide):
     def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(self._ended)
-        self._tasks.append(task)
+        self._tasks = [*(one for one in self._tasks if not one.done()), task]
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None and not self._is_closed:

@@ -9,6 +9,7 @@ it is never an empty answer.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -92,6 +93,8 @@ class InProcessSpot:
         self._random = random.Random(self.seed)
         self._listeners: dict[int, list[Listener]] = {}
         self._later: set[asyncio.Task[None]] = set()
+        # in a simulation: what is the exchange's own goes on when a client dies
+        self.context: contextvars.Context | None = None
         self._answers: dict[tuple[object, ...], Any] = {}
 
     # -- orders --------------------------------------------------------------------------------
@@ -191,6 +194,11 @@ class InProcessSpot:
         listeners = self._listeners.get(listener.account, [])
         if listener in listeners:
             listeners.remove(listener)
+
+    def deafen(self, account: int) -> None:
+        """End the account's streams."""
+        for listener in self._listeners.pop(account, []):
+            listener.on_close()
 
     def flush(self) -> None:
         """Tell what has happened: after the market has moved, and after each request by itself."""
@@ -309,7 +317,7 @@ class InProcessSpot:
         return low if low == high else self._random.randint(low, high)
 
     def _spawn(self, work: Any) -> None:
-        task = asyncio.ensure_future(work)
+        task = asyncio.get_running_loop().create_task(work, context=self.context)
         self._later.add(task)
         task.add_done_callback(self._later.discard)
         task.add_done_callback(_tell_failure)
