@@ -10,13 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from perpdesk.adapters.build import build_hash
 from perpdesk.adapters.clocks import SystemClock, VirtualClock
 from perpdesk.adapters.sqlstore.store import SqlStore
-from perpdesk.config import records
+from perpdesk.config import grid_records, oi_records, records
 from perpdesk.config.load import Loaded
 from perpdesk.config.snapshot import Snapshot, snapshot
 from perpdesk.domain.books import NewRun, RunMode, StateRow, StrategyVersion
@@ -29,13 +30,18 @@ from perpdesk.engine.recording import StoreRecorder, trading_switch
 from perpdesk.engine.sleeve import Sleeve
 from perpdesk.exchange.inprocess import InProcessVenue
 from perpdesk.exchange.recorded import RecordedMinutes
-from perpdesk.kernel.cache import sources_hash
-from perpdesk.kernel.records import MINUTE_MS
-from perpdesk.kernel.replay import Books, Mind, Replay, new_books, new_mind, warm_up
+from perpdesk.kernel.coupled import CoupledReplay
+from perpdesk.kernel.records import MINUTE_MS, funding_dt, zeros
+from perpdesk.kernel.replay import Books, Conductor, Mind, Replay, new_books, new_mind, warm_up
+from perpdesk.market.interest import Inbox, InterestRows
 from perpdesk.market.tape import Tape
 from perpdesk.market.universe import Universe
 from perpdesk.ports import StepOver
+from perpdesk.research import grid_run
 from perpdesk.research.result import RunResult, summarise
+from perpdesk.research.scanner import Scanner
+from perpdesk.research.seen import regime_of, seen_by
+from perpdesk.strategies.score_rules.rating_book import RatingBook
 
 _CHUNK_STEPS = 1440
 _PROGRESS_STEPS = 60
@@ -56,6 +62,7 @@ class Market:
     funding: np.recarray
     funding_known: bool
     notes: tuple[str, ...] = ()
+    interest: InterestRows | None = None
 
     @property
     def to_ms(self) -> int:
@@ -93,6 +100,29 @@ def cut(
     )
 
 
+def known_until(tape: Tape, at_ms: int) -> Market:
+    """A market of which everything that closed by at_ms is known, and in which nothing runs. Raises
+    InputError if that is nothing."""
+    steps = min(len(tape.bars), (at_ms - tape.start_ms) // MINUTE_MS)
+    if steps <= 0:
+        raise InputError(f"no bar had closed by then: the data begin at {tape.start_ms}", field="--at")
+    return Market(
+        universe=tape.universe,
+        warmup=tape.bars[:steps],
+        warmup_ms=tape.start_ms,
+        bars=tape.bars[:0],
+        from_ms=tape.start_ms + steps * MINUTE_MS,
+        funding=zeros(0, funding_dt),
+        funding_known=False,
+    )
+
+
+def scanner(loaded: Loaded, strategies: Sequence[str], market: Market) -> Scanner:
+    """A scanner of these versions that knows the market's warm-up."""
+    setup = set_up(loaded, sleeves_of(loaded, strategies), market)
+    return Scanner(setup.sleeves, setup.minds, setup.books, market.universe)
+
+
 def strategy_name(sleeve: records.Sleeve) -> str:
     """What ``--strategy`` calls a sleeve: the versions of score are score_<version>."""
     return sleeve.name if sleeve.name == sleeve.strategy.name else f"score_{sleeve.name}"
@@ -101,7 +131,12 @@ def strategy_name(sleeve: records.Sleeve) -> str:
 def sleeves_of(loaded: Loaded, strategies: Sequence[str]) -> list[records.Sleeve]:
     """The configured sleeves of the named strategies, in the order asked for. Raises InputError."""
     config = loaded.config
-    configured = (records.sma_cross_sleeve(config), *records.score_sleeves(config))
+    configured = (
+        records.sma_cross_sleeve(config),
+        *records.score_sleeves(config),
+        grid_records.grid_sleeve(config),
+        oi_records.oi_sleeve(config),
+    )
     available = {strategy_name(sleeve): sleeve for sleeve in configured}
     if not strategies:
         raise InputError(f"name one of {', '.join(sorted(available))}", field="--strategy")
@@ -114,6 +149,10 @@ def sleeves_of(loaded: Loaded, strategies: Sequence[str]) -> list[records.Sleeve
         if available[name] in chosen:
             raise InputError(f"{name} is named twice", field="--strategy")
         chosen.append(available[name])
+    if len(chosen) > 1 and any(sleeve.name == grid_records.NAME for sleeve in chosen):
+        raise InputError(
+            "the grid's levels net with other positions of their symbol: it runs alone", field="--strategy"
+        )
     return chosen
 
 
@@ -124,6 +163,7 @@ class Setup:
     sleeves: list[records.Sleeve]
     books: Books
     minds: list[Mind]
+    conductor: Conductor | None = None
 
     @property
     def versions(self) -> list[str]:
@@ -133,16 +173,73 @@ class Setup:
 def set_up(loaded: Loaded, sleeves: list[records.Sleeve], market: Market) -> Setup:
     """Books and minds for a run on this market, warmed up on the rows before it with the gate shut."""
     sleeves = [records.in_universe(sleeve, market.universe.symbols) for sleeve in sleeves]
+    if grid_run.is_grid(sleeves):
+        return _set_up_grid(loaded, sleeves[0], market)
     maker_ppm, taker_ppm = records.fees_ppm(loaded.config)
     instruments = market.universe.records(maker_ppm=maker_ppm, taker_ppm=taker_ppm)
     limits = np.concatenate([sleeve.limits for sleeve in sleeves]).view(np.recarray)
     slots = max(sleeve.strategy.slots for sleeve in sleeves)
     books = new_books(records.account_record(loaded.config), limits, instruments, slots)
     minds = [new_mind(one.strategy, one.params, one.guard, len(market.universe)) for one in sleeves]
+    inbox = _inbox(sleeves, minds, market)
     if len(market.warmup):
         for v, mind in enumerate(minds):
             warm_up(mind, books, v, market.warmup, market.warmup_ms)
-    return Setup(sleeves, books, minds)
+    if inbox is not None:
+        inbox.fill(market.from_ms)
+    return Setup(sleeves, books, minds, inbox)
+
+
+def _inbox(sleeves: Sequence[records.Sleeve], minds: Sequence[Mind], market: Market) -> Inbox | None:
+    """Who brings the rows of open interest to the strategy that wants them, the warm-up's first."""
+    for sleeve, mind in zip(sleeves, minds, strict=True):
+        if sleeve.name == oi_records.NAME:
+            if market.interest is None:
+                raise InputError("oi_breakout needs recorded open interest: name its files", field="--oi")
+            inbox = Inbox(market.interest, mind.states)
+            inbox.fill(max(market.warmup_ms, market.from_ms - inbox.ahead_ms))
+            return inbox
+    return None
+
+
+def _set_up_grid(loaded: Loaded, sleeve: records.Sleeve, market: Market) -> Setup:
+    """The same for the grid: costs of its own, and somebody who starts its runs on signals."""
+    config, symbols = loaded.config, market.universe.symbols
+    maker_ppm, taker_ppm = grid_records.fees_ppm(config)
+    instruments = market.universe.records(maker_ppm=maker_ppm, taker_ppm=taker_ppm)
+    sleeve = replace(sleeve, params=grid_records.fitted(config, symbols, instruments))
+    books = new_books(
+        grid_records.account_of(config), sleeve.limits, instruments, grid_run.slots_needed(config, symbols)
+    )
+    mind = new_mind(sleeve.strategy, sleeve.params, sleeve.guard, len(symbols))
+    grid_run.number_states(mind.states)
+    if len(market.warmup):
+        warm_up(mind, books, 0, market.warmup, market.warmup_ms)
+    minutes = np.concatenate([market.warmup, market.bars])
+    conductor = grid_run.conductor_of(config, symbols, instruments, minutes, market.from_ms)
+    return Setup([sleeve], books, [mind], conductor)
+
+
+def with_funding(loaded: Loaded, sleeves: Sequence[records.Sleeve], market: Market) -> Market:
+    """The market as a grid sees it: where no rates are known, an assumed one is paid every eight hours."""
+    if market.funding_known or not grid_run.is_grid(sleeves):
+        return market
+    rows = grid_run.assumed_funding(loaded.config, len(market.universe), market.from_ms, market.to_ms)
+    rate = loaded.config.grid.sim.assumed_funding_fraction_8h
+    notes = tuple(note for note in market.notes if not note.startswith("funding:"))
+    note = f"funding: no rates given, {rate} is assumed to be paid every eight hours"
+    return replace(market, funding=rows, notes=(*notes, note))
+
+
+def ratings_of(loaded: Loaded, setup: Setup) -> RatingBook | None:
+    """The ratings of the score versions in these books, if any are there and ratings are on. A run that does
+    not say otherwise begins with every symbol at level 0."""
+    rated = [v for v, one in enumerate(setup.sleeves) if int(one.limits.family[0]) == records.FAMILY_SCORE]
+    if not rated or not loaded.config.score.rating.enabled:
+        return None
+    setup.books.account.stops_at_close = 1
+    rules = records.rating_rules(loaded.config)
+    return RatingBook(setup.books.heads, setup.books.positions, rated, rules)
 
 
 def frozen(loaded: Loaded) -> Snapshot:
@@ -158,20 +255,27 @@ def backtest(
     skip: bool = True,
     progress: Callable[[int], None] = lambda steps: None,
 ) -> tuple[RunResult, Setup, np.recarray]:
-    """Run one strategy through the compiled loop. Returns the result, the final books and the fills."""
+    """Run one strategy through the compiled loop, or several together on one account through the coupled
+    replay (which knows no ``skip``). Returns the result, the final books and the fills."""
     sleeves = sleeves_of(loaded, strategies)
-    if len(sleeves) != 1:
-        raise InputError(
-            "a backtest runs one strategy: name one, or use paper for several", field="--strategy"
-        )
+    market = with_funding(loaded, sleeves, market)
     setup = set_up(loaded, sleeves, market)
-    replay = Replay(setup.minds[0], setup.books, skip=skip, funding=market.funding)
+    replay: Replay | CoupledReplay
+    if len(setup.minds) == 1:
+        replay = Replay(
+            setup.minds[0], setup.books, skip=skip, funding=market.funding, conductor=setup.conductor
+        )
+    else:
+        replay = CoupledReplay(setup.minds, setup.books, funding=market.funding)
     seconds = 0.0
     step = (
         len(market.bars)
         if len(market.bars) <= 8 * _CHUNK_STEPS
         else max(_CHUNK_STEPS, len(market.bars) // 50)
     )
+    book = ratings_of(loaded, setup)
+    if book is not None:
+        replay.after_step = book.after_step
     replay.compile()  # outside the clock
     for at in range(0, len(market.bars), step):
         began = time.perf_counter()
@@ -208,6 +312,7 @@ class Desk:
             await self.engine.handle(message)
             if isinstance(message, StepOver):
                 now_ms = message.now_ms
+                self.conduct(now_ms)
                 if self.engine.steps % _PROGRESS_STEPS == 0:
                     self.on_step(self.engine.steps)
                     await asyncio.sleep(0)  # lets signals in
@@ -216,6 +321,13 @@ class Desk:
             await self.engine.stop(now_ms)
         await self.engine.recorder.run_over(now_ms)
         self.seconds = time.perf_counter() - began
+
+    def conduct(self, now_ms: int) -> None:
+        """Let whoever starts runs look, if it is time."""
+        conductor, books = self.setup.conductor, self.setup.books
+        if conductor is not None and now_ms >= conductor.due_ms:
+            cash_e8 = int(books.account.cash_e8[0])
+            conductor.look(now_ms, self.setup.minds[0].states, books.heads[0], cash_e8)
 
     def result(self, mode: str = "paper") -> RunResult:
         """The figures so far."""
@@ -243,7 +355,9 @@ def desk(
     speed 0: as fast as possible. venue_taker_ppm charges another fee at the venue than the engine's books
     expect, to show that parity notices. prepared: books and minds made before.
     """
-    setup = set_up(loaded, sleeves_of(loaded, strategies), market) if prepared is None else prepared
+    chosen = sleeves_of(loaded, strategies)
+    market = with_funding(loaded, chosen, market)
+    setup = set_up(loaded, chosen, market) if prepared is None else prepared
     books, sleeves = setup.books, setup.sleeves
     clock = VirtualClock(market.from_ms)
     instruments = books.instruments.copy()
@@ -268,6 +382,9 @@ def desk(
     told = Forgetful() if recorder is None else recorder(setup)
     executor = Executor(books, members, venue, told, ClientIds(account_id, seed))
     engine = Engine(books, members, executor, told, switch, every_point)
+    rating = ratings_of(loaded, setup)
+    if rating is not None:
+        engine.after_step = rating.after_step
     return Desk(loaded, market, setup, minutes, venue, engine)
 
 
@@ -321,7 +438,7 @@ async def paper(
                 strategies=[sleeve.name for sleeve in sleeves],
                 params_hash=kept.params_hash,
                 started_ms=now_ms(),
-                build_hash=sources_hash(),
+                build_hash=build_hash(),
             )
         )
         account_id = run.account_id
@@ -336,6 +453,8 @@ async def paper(
                 account_id=account_id,
                 params_hash=kept.params_hash,
                 guards=[_as_json(sleeve.guard) for sleeve in sleeves],
+                seen=seen_by(setup.sleeves, setup.minds),
+                regime=regime_of(setup.sleeves, setup.minds, account_id),
             )
 
         one = desk(

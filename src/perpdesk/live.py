@@ -9,20 +9,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
+import msgspec
 import numpy as np
 
 from perpdesk.adapters.binance.account import PlaceOf
 from perpdesk.adapters.binance.modes import require_margin_type, require_position_mode
 from perpdesk.adapters.binance.rest import Rest
 from perpdesk.adapters.binance.venue import BinanceVenue
-from perpdesk.app import Market, Setup, frozen, set_up, sleeves_of
+from perpdesk.app import Market, Setup, frozen, ratings_of, set_up, sleeves_of
 from perpdesk.config import records
 from perpdesk.config.load import Loaded
 from perpdesk.config.snapshot import Snapshot
 from perpdesk.domain import units
 from perpdesk.domain.books import StrategyVersion, TradingMode
-from perpdesk.domain.errors import ConfigError, PerpdeskError
+from perpdesk.domain.errors import ConfigError, PerpdeskError, Refused
+from perpdesk.domain.signal_books import SymbolRating
+from perpdesk.engine.canary import EVERY_MS
 from perpdesk.engine.guardian.breaker import LossLimits
 from perpdesk.engine.guardian.disaster import DisasterRule
 from perpdesk.engine.guardian.limits import COMPILED_IN
@@ -36,8 +40,12 @@ from perpdesk.engine.wire import Rungs
 from perpdesk.kernel.records import ISOLATED, bar_dt, funding_dt, zeros
 from perpdesk.market.universe import Universe
 from perpdesk.ports import AccountSettings, Clock, Notifier, Store
+from perpdesk.research.seen import regime_of, seen_by
+from perpdesk.strategies.score_rules.rating_book import Change, RatingBook, RatingRules
 
 LOG = logging.getLogger(__name__)
+# Marks come every second; klines whenever a symbol of the route trades.
+MARKS_QUIET_MS, KLINES_QUIET_MS = 15_000, 120_000
 VenueOf = Callable[[PlaceOf], BinanceVenue]
 
 
@@ -51,6 +59,7 @@ class Plan:
     snapshot: Snapshot
     codes: list[str]
     families: list[str]
+    ratings: RatingBook | None = None
 
     @property
     def versions(self) -> list[str]:
@@ -70,6 +79,14 @@ class Plan:
     def wants_isolated(self) -> bool:
         """The margin type that the configuration asks for."""
         return int(self.setup.books.account.margin_mode[0]) == ISOLATED
+
+
+def refuse_paper_only(sleeves: Sequence[records.Sleeve]) -> None:
+    """Raise Refused for a strategy that is not built for an exchange: the grid's levels pass no live gate."""
+    if any(sleeve.strategy.opens for sleeve in sleeves):
+        raise Refused(
+            "PAPER_ONLY", "the grid trades on paper only: perpdesk grid executor, or perpdesk paper"
+        )
 
 
 def plan(
@@ -95,9 +112,11 @@ def plan(
     )
     by_hand = [one for one in strategies if isinstance(one, records.Sleeve)]
     sleeves = by_hand or sleeves_of(loaded, [one for one in strategies if isinstance(one, str)])
+    refuse_paper_only(sleeves)
     setup = set_up(loaded, sleeves, market)
     families = [_family(sleeve) for sleeve in setup.sleeves]
-    return Plan(loaded, setup, universe, frozen(loaded), version_codes(setup.versions), families)
+    codes = version_codes(setup.versions)
+    return Plan(loaded, setup, universe, frozen(loaded), codes, families, ratings_of(loaded, setup))
 
 
 def _family(sleeve: records.Sleeve) -> str:
@@ -118,6 +137,41 @@ async def write_down(plan: Plan, store: Store, ms: int) -> None:
                 created_ms=ms,
             )
         )
+
+
+def new_rating(
+    symbol: str, level: int, rules: RatingRules, ms: int, *, before: int | None = None, reason: str = "start"
+) -> SymbolRating:
+    """The row of a symbol at a level that begins now."""
+    return SymbolRating(
+        symbol=symbol,
+        rating_level=level,
+        margin_multiplier=Decimal(rules.multiplier_ppm[level]) / 1_000_000,
+        score_bonus=Decimal(rules.bonus_ppm[level]) / 1_000_000,
+        updated_ms=ms,
+        reason=reason,
+        previous_level=before,
+        level_changed_ms=ms,
+        level_change_reason=reason,
+    )
+
+
+def changed_rating(symbol: str, change: Change, rules: RatingRules) -> SymbolRating:
+    """The row of a symbol whose level has followed from its record."""
+    record = (
+        f"{change.trades} trades, {change.hard_stops} hard stops, net {units.money_of(change.net_e8)} USDT"
+    )
+    made = new_rating(symbol, change.level, rules, change.ms, before=change.before, reason=record)
+    return msgspec.structs.replace(
+        made,
+        hard_stop_loss_count=change.hard_stops,
+        total_loss_amount=units.money_of(change.loss_e8),
+        total_profit_amount=units.money_of(change.profit_e8),
+        win_rate=units.half_away(Decimal(change.wins) / change.trades, 6),
+        total_trades=change.trades,
+        stats_start_ms=change.from_ms,
+        stats_end_ms=change.ms,
+    )
 
 
 def limits_of(loaded: Loaded) -> LiveLimits:
@@ -169,14 +223,22 @@ def assemble(
         guards=guards,
         trading_mode=mode,
         marks=True,
+        seen=seen_by(setup.sleeves, setup.minds),
+        regime=regime_of(setup.sleeves, setup.minds, account_id),
     )
+    book = plan.ratings
+    if book is not None:
+        rules = book.rules
+        book.on_change = lambda change: recorder.rated(
+            changed_rating(plan.universe.symbols[change.symbol], change, rules)
+        )
     members = [
         Sleeve(v, one.name, code, mind)
         for v, (one, code, mind) in enumerate(zip(setup.sleeves, plan.codes, setup.minds, strict=True))
     ]
     symbols = range(len(plan.universe.symbols))
     wanted = AccountSettings(False, False, {}, dict.fromkeys(symbols, plan.wants_isolated))
-    return LiveDesk(
+    desk = LiveDesk(
         universe=plan.universe,
         books=setup.books,
         sleeves=members,
@@ -198,11 +260,23 @@ def assemble(
             wanted=wanted,
             facts=(lambda: facts_of(venue)) if with_canary else None,
             stream=venue if with_canary else None,
+            routes=venue.routes,
+            route_ms=lambda: routes_of(venue),
         ),
         notifiers=notifiers,
         seed=seed,
         with_backfill=with_backfill,
     )
+    if book is not None:
+        desk.engine.after_step = book.after_step
+    return desk
+
+
+def routes_of(venue: BinanceVenue) -> dict[str, int]:
+    """How long each stream route of a venue may be silent. The account's own speaks when something happens:
+    the canary's order is such a thing."""
+    quiet_ms = {"marks": MARKS_QUIET_MS, "user": 2 * EVERY_MS}
+    return {route: quiet_ms.get(route, KLINES_QUIET_MS) for route in venue.routes()}
 
 
 async def facts_of(venue: BinanceVenue) -> dict[str, object]:

@@ -61,11 +61,13 @@ from perpdesk.domain.ownership import (
     SymbolOwner,
 )
 from perpdesk.domain.signal_books import (
+    Big4Regime,
     GridOrder,
     GridZone,
     OiAnomaly,
     OiSetting,
     OiSnapshot,
+    ScoreSignal,
     SymbolRating,
     TradingSignal,
 )
@@ -463,8 +465,9 @@ class LiveVenue(Venue, Protocol):
         """What an entry needs before it is sent (its leverage). What went wrong, None if nothing."""
         ...
 
-    def catch_up(self) -> None:
-        """Read soon, from the exchange's history, what the stream may not have told."""
+    def catch_up(self, symbol: int | None = None) -> None:
+        """Read soon, from the exchange's history, what the stream may not have told. symbol: only the fills
+        of this one, at once, beside everything else that is being read."""
         ...
 
     def mark(self, symbol: int) -> tuple[int, int]:
@@ -556,14 +559,15 @@ class Leases(Protocol):
         clock_error_ms: int = CLOCK_ERROR_MS,
         above_epoch: int = 0,
         dead_owner: str | None = None,
+        dead_ms: int | None = None,
         recv_window_ms: int = 5_000,
     ) -> Lease | Held:
         """Take the lease if it is free, lapsed by two clock errors, or this owner's already; else Held.
 
         The new epoch is above the old one and ``above_epoch``. ``dead_owner``: this owner's process is proven
-        dead (its file lock is free), so its lease need not lapse: the new one begins (``from_ms``)
-        when no request that the dead process signed can be accepted any more. After StoreFailed, ask again:
-        what was perhaps taken is this owner's.
+        dead (its file lock is free; was free at ``dead_ms`` already, if that is given), so its lease need not
+        lapse: the new one begins (``from_ms``) when no request that it signed can be accepted any more. After
+        StoreFailed, ask again: what was perhaps taken is this owner's.
         """
         ...
 
@@ -716,6 +720,38 @@ class SignalBooks(Protocol):
 
     async def ratings(self) -> dict[str, SymbolRating]:
         """The ratings by symbol. Empty: the gate is not active."""
+        ...
+
+    async def record_signals(self, signals: Sequence[ScoreSignal]) -> int:
+        """Write what score versions wanted; an attempt at a bar that was attempted already changes nothing.
+        Returns how many were new."""
+        ...
+
+    async def score_signals(
+        self,
+        account_id: int,
+        version: str | None = None,
+        symbol: str | None = None,
+        from_ms: int | None = None,
+        until_ms: int | None = None,
+    ) -> list[ScoreSignal]:
+        """Signals created within [from_ms, until_ms), oldest first."""
+        ...
+
+    async def refusals(self, account_id: int, version: str, from_ms: int, until_ms: int) -> dict[str, int]:
+        """How often a version was refused within [from_ms, until_ms), by reason."""
+        ...
+
+    async def save_regime(self, regime: Big4Regime) -> None:
+        """Write the regime of a 15-minute close; the newest word holds."""
+        ...
+
+    async def regimes(self, account_id: int, from_ms: int, until_ms: int) -> list[Big4Regime]:
+        """Regimes of closes within [from_ms, until_ms), oldest first."""
+        ...
+
+    async def version_names(self) -> list[str]:
+        """Every version that ever ran on this database."""
         ...
 
     async def record_oi_anomalies(self, anomalies: Sequence[OiAnomaly]) -> int:

@@ -285,7 +285,8 @@ async def test_yesterday_is_told_and_a_change_under_way_stops() -> None:
 
 async def test_every_route_must_have_delivered() -> None:
     heard = {"market": NOW - 1_000, "user": -1}
-    one = canary(Honest(), routes=lambda: heard, route_ms={"market": 5_000, "user": 5_000, "marks": 5_000})
+    limits = {"market": 300_000, "user": 300_000, "marks": 5_000}
+    one = canary(Honest(), routes=lambda: heard, route_ms=lambda: limits)
     result = await one.run()
     assert [str(broken) for broken in result.broken] == [
         "ROUTE: user has never delivered",

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.engine.live.bench import FEE, PRICE, STOP, bench
-from tests.engine.live.scripted import UNKNOWN, refused, short
+from tests.engine.live.scripted import ACCEPTED, UNKNOWN, refused, short
 from tests.kernel.tables import rows
 
 from perpdesk.domain.books import StoreFailed
 from perpdesk.domain.errors import PerpdeskError
 from perpdesk.engine.delivery import DENIED_MS
-from perpdesk.kernel.book import put_limit, put_market, put_trigger
+from perpdesk.engine.ids import parse
+from perpdesk.kernel.book import put_limit, put_market, put_trailing, put_trigger
 from perpdesk.kernel.records import (
     LIMIT,
     MARKET,
@@ -21,11 +23,13 @@ from perpdesk.kernel.records import (
     SLOT_EXIT,
     SLOT_OWN,
     SLOT_STOP,
+    SLOT_TRAIL,
     TAG_SIGNAL,
     TAG_TAKE_PROFIT,
+    TAG_TRAILING,
     TAKE_PROFIT,
 )
-from perpdesk.ports import Fate, NewOrder
+from perpdesk.ports import Answer, Fate, NewOrder, OrderGone
 
 ENTRY = "place t0 e1-0 MARKET BUY 10"
 
@@ -105,6 +109,30 @@ async def test_a_lost_answer_of_an_order_that_ended_with_a_fill() -> None:
         one.check_lots()
 
 
+async def test_the_rest_of_an_ended_entry_is_the_sleeves_though_it_was_closed_meanwhile() -> None:
+    """Of 10 lots 4 were known when the position was closed; the others are read afterwards."""
+    async with bench() as one:
+        one.venue.will("e1", UNKNOWN)
+        await one.enter()
+        order = one.venue.order("t0 e1")
+        first = one.happened(order.client_id, 0, 1, 4, PRICE, FEE, None)
+        await one.engine.import_fill(first)
+        one.venue.prove("t0 e1-0", Fate.ENDED)
+        await one.idle()
+        one.delivery.exit_now(0, 0, TAG_SIGNAL)
+        await one.idle()
+        await one.traded("t0 xm")
+        assert one.lots() == 0
+        await one.react()
+        second = one.happened(order.client_id, 0, 1, 6, PRICE, FEE, None)
+        await one.engine.import_fill(second)
+        await one.idle()
+        assert (one.lots(), int(one.engine.external[0])) == (6, 0)
+        assert one.outside.alarms == []
+        assert [row for row in one.alive if "xs" in row] == [f"t0 xs-1 STOP SELL 6 @ {STOP}"]
+        one.check_lots()
+
+
 async def test_a_lost_answer_of_an_order_that_ended_without_a_fill() -> None:
     async with bench() as one:
         one.venue.will("e1", UNKNOWN)
@@ -119,7 +147,7 @@ async def test_an_accepted_entry_whose_fill_is_not_told_is_read() -> None:
     """WS-07: a market order trades at once; a silent stream is not waited for."""
     async with bench() as one:
         await one.enter()
-        await one.advance(2_500)
+        await one.advance(900)
         assert one.venue.catching_up == 2
         await one.traded("t0 e1")
         await one.advance(30_000)
@@ -448,13 +476,129 @@ async def test_a_stop_without_an_answer_gets_others_beside_it_but_three_at_most(
         one.venue.will("xs", UNKNOWN, UNKNOWN, UNKNOWN)
         await one.enter()
         await one.traded("t0 e1")
-        await one.advance(1_750)
+        await one.advance(450)
         assert len(one.venue.said()) == 2, "not at once: the first may stand"
         await one.advance(30_000)
         assert one.venue.said() == [f"place t0 xs-{i} STOP SELL 10 @ {STOP}" for i in (1, 2)]
         one.venue.prove("t0 xs-1", Fate.ABSENT)
         await one.idle()
         assert one.venue.said() == [f"place t0 xs-3 STOP SELL 10 @ {STOP}"]
+
+
+def _slow(one: Any, leg: str, ms: int, *more: str) -> None:
+    """The first order of a leg is answered late, and those of ``more`` too."""
+    left = [leg, *more]
+
+    async def waits(order: NewOrder) -> None:
+        for name in left:
+            if name in short(order.client_id):
+                left.remove(name)
+                await one.clock.sleep_until(one.clock.now_ms() + ms)
+                return
+
+    one.venue.before_answer = waits
+
+
+async def test_a_stop_that_is_not_answered_in_time_is_not_waited_for() -> None:
+    """NET-02, NET-09: an answer may take ten seconds, or never come; the position is naked meanwhile."""
+    async with bench() as one:
+        _slow(one, "xs", 10_000)
+        await one.enter()
+        await one.traded("t0 e1")
+        await one.advance(900)
+        assert one.venue.said() == [ENTRY, f"place t0 xs-0 STOP SELL 10 @ {STOP}"]
+        await one.advance(300)
+        assert one.venue.said() == [f"place t0 xs-1 STOP SELL 10 @ {STOP}"]
+        assert one.alive == [f"t0 xs-1 STOP SELL 10 @ {STOP}"]
+        await one.advance(20_000)
+        assert one.venue.said() == ["cancel t0 xs-0"], "the late one lives too, and one is enough"
+        assert one.alive == [f"t0 xs-1 STOP SELL 10 @ {STOP}"]
+
+
+async def test_a_late_stop_is_kept_if_it_is_the_only_one() -> None:
+    async with bench() as one:
+        _slow(one, "xs-0", 3_000)
+        one.venue.will("xs", *[refused(-1008)] * 2)
+        await one.enter()
+        await one.traded("t0 e1")
+        await one.advance(60_000)
+        assert one.alive in ([f"t0 xs-0 STOP SELL 10 @ {STOP}"], [f"t0 xs-3 STOP SELL 10 @ {STOP}"])
+
+
+async def test_three_stops_without_an_answer_are_enough() -> None:
+    async with bench() as one:
+        _slow(one, "xs", 10_000, *["xs"] * 9)
+        await one.enter()
+        await one.traded("t0 e1")
+        await one.advance(9_000)
+        assert len([row for row in one.venue.said() if " xs" in row]) == 3
+        await one.advance(30_000)
+        assert len(one.alive) == 1
+
+
+async def test_a_late_refusal_is_told_and_does_not_disturb() -> None:
+    async with bench() as one:
+        _slow(one, "xs-0", 3_000)
+        one.venue.will("xs", *[refused(-1008)])
+        await one.enter()
+        await one.traded("t0 e1")
+        await one.advance(30_000)
+        assert len(one.alive) == 1
+        assert "STOP SELL 10" in one.alive[0]
+
+
+async def test_while_the_venue_is_out_of_reach_nothing_is_doubled() -> None:
+    """A ban holds requests back: they wait in the queue and need no others beside them."""
+    async with bench() as one:
+        _slow(one, "xs", 60_000)
+        await one.enter()
+        one.venue.is_reachable = False
+        await one.traded("t0 e1")
+        await one.advance(50_000)
+        assert one.venue.said() == [ENTRY, f"place t0 xs-0 STOP SELL 10 @ {STOP}"]
+
+
+async def test_a_stop_that_is_too_small_already_is_hardly_waited_for() -> None:
+    """The entry fills in parts: the first part's stop is on the wire when the rest fills."""
+    async with bench() as one:
+        _slow(one, "xs", 10_000)
+        await one.enter()
+        await one.traded("t0 e1", lots=4)
+        await one.traded("t0 e1", lots=6)
+        await one.advance(300)
+        assert one.venue.said()[1:] == [
+            f"place t0 xs-{i} STOP SELL {lots} @ {STOP}" for i, lots in ((0, 4), (1, 10))
+        ]
+        await one.advance(20_000)
+        assert one.alive == [f"t0 xs-1 STOP SELL 10 @ {STOP}"]
+
+
+async def test_a_stop_waits_for_no_other_answer() -> None:
+    """Neither a cancel nor another order of the symbol that hangs on the wire holds it up."""
+    async with bench() as one:
+        await one.hold()
+        put_trigger(one.slot(SLOT_OWN), TAKE_PROFIT, -1, 10_500, 4, TAG_TAKE_PROFIT)
+        _slow(one, "s4", 10_000)
+        one.venue.hangs_ms = 10_000
+        one.delivery.drop(replace(one.venue.order("t0 xs"), client_id=one.venue.order("t0 e1").client_id))
+        await one.idle()
+        one.venue.said()
+        await one.foreign(-4)
+        await one.advance(50)
+        assert f"place t0 xs-1 STOP SELL 6 @ {STOP}" in one.venue.said()
+
+
+async def test_a_take_profit_in_doubt_is_not_doubled() -> None:
+    async with bench() as one:
+        await one.hold()
+        one.venue.will("s4", UNKNOWN)
+        put_trigger(one.slot(SLOT_OWN), TAKE_PROFIT, -1, 10_500, 4, TAG_TAKE_PROFIT)
+        one.delivery.wake(0)
+        await one.advance(20_000)
+        assert [row for row in one.venue.said() if " s4" in row] == ["place t0 s4-0 TP SELL 4 @ 10500"]
+        one.venue.prove("t0 s4-0", Fate.ABSENT)
+        await one.idle()
+        assert one.venue.said() == ["place t0 s4-1 TP SELL 4 @ 10500"]
 
 
 async def test_of_several_stops_that_live_one_is_kept() -> None:
@@ -553,6 +697,19 @@ async def test_an_exit_outside_the_band_goes_as_a_limit_at_its_edge() -> None:
         assert one.venue.said() == ["place t0 xm-0 MARKET SELL 10", "ioc t0 xm-1 SELL 10"]
 
 
+async def test_what_only_reduces_is_counted_and_goes_whatever_the_gate_says() -> None:
+    """I8: every order that is sent counts against the order rate; exits and stops are not refused by it."""
+    async with bench() as one:
+        await one.hold()
+        assert [parse(code).leg for code in one.judged] == ["e1", "xs"]
+        one.no = "ORDER_RATE"
+        one.venue.will("xm", refused(-4131))
+        one.delivery.exit_now(0, 0, TAG_SIGNAL)
+        await one.advance(1_000)
+        assert one.venue.said()[-2:] == ["place t0 xm-0 MARKET SELL 10", "ioc t0 xm-1 SELL 10"]
+        assert [parse(code).leg for code in one.judged] == ["e1", "xs", "xm", "xm"]
+
+
 async def test_a_limit_at_the_edge_that_is_refused_too_is_tried_again() -> None:
     async with bench() as one:
         await one.hold()
@@ -568,6 +725,83 @@ async def test_a_limit_at_the_edge_that_is_refused_too_is_tried_again() -> None:
         """)
 
 
+async def test_an_exit_that_others_orders_stand_in_the_way_of_goes_in_parts() -> None:
+    """-4118: reduce-only beside a resting order of somebody else. What there is room for goes at once."""
+    async with bench() as one:
+        await one.hold()
+        one.venue.will("xm", refused(-4118))
+        one.delivery.exit_now(0, 0, TAG_SIGNAL)
+        await one.idle()
+        assert one.venue.said() == ["place t0 xm-0 MARKET SELL 10", "place t0 xm-1 MARKET SELL 5"]
+        one.venue.will("xm", refused(-4118))
+        await one.traded("t0 xm-1")
+        assert [row for row in one.venue.said() if "xm" in row] == [
+            "place t0 xm-2 MARKET SELL 5",
+            "place t0 xm-3 MARKET SELL 2",
+        ]
+        await one.traded("t0 xm-3")
+        assert [row for row in one.venue.said() if "xm" in row] == ["place t0 xm-4 MARKET SELL 3"]
+        await one.traded("t0 xm-4")
+        assert one.lots() == 0
+        await one.advance(1_000)
+        assert one.alive == []
+
+
+async def test_where_there_is_no_room_at_all_a_stop_at_the_market_gets_out() -> None:
+    """It stands beside the sleeve's own stop and follows the price. Two exits never stand beside each other:
+    they could close another version's lots."""
+    async with bench() as one:
+        one.venue.marks = {0: PRICE}
+        await one.hold()
+        one.venue.will("xm", *[refused(-4118)] * 4)
+        one.delivery.exit_now(0, 0, TAG_SIGNAL)
+        await one.idle()
+        sent = [row for row in one.venue.said() if "xm" in row]
+        assert sent == [f"place t0 xm-{i} MARKET SELL {n}" for i, n in enumerate((10, 5, 2, 1))] + [
+            "place t0 xm-4 STOP SELL 10 @ 9999"
+        ]
+        assert one.alive == ["t0 xm-4 STOP SELL 10 @ 9999", f"t0 xs-0 STOP SELL 10 @ {STOP}"]
+        await one.advance(2_250)
+        assert one.venue.said() == []
+        one.venue.marks = {0: 10_100}  # it ran away upwards
+        one.venue.will("xm", *[refused(-4118)] * 4)
+        await one.advance(1_250)
+        sent = [row for row in one.venue.said() if "xm" in row]
+        assert (sent[0], sent[1], sent[-1]) == (
+            "cancel t0 xm-4",
+            "place t0 xm-5 MARKET SELL 10",
+            "place t0 xm-9 STOP SELL 10 @ 10099",
+        )
+        await one.triggered("t0 xm-9")
+        await one.traded("t0 xm-9", lots=4, price=10_098)
+        await one.advance(15_000)
+        assert [row for row in one.venue.said() if "xm" in row] == []
+        await one.gone("t0 xm-9", "EXPIRED")
+        assert [row for row in one.venue.said() if "xm" in row] == ["place t0 xm-10 MARKET SELL 6"]
+        await one.traded("t0 xm-10", price=10_097)
+        assert one.lots() == 0
+        await one.advance(3_000)
+        assert one.alive == []
+
+
+async def test_when_the_way_is_free_again_the_plain_exit_goes_through() -> None:
+    async with bench() as one:
+        one.venue.marks = {0: PRICE}
+        await one.hold()
+        one.venue.will("xm", *[refused(-4118)] * 4)
+        one.delivery.exit_now(0, 0, TAG_SIGNAL)
+        await one.idle()
+        one.venue.said()
+        await one.advance(11_000)
+        assert [row for row in one.venue.said() if "xm" in row] == [
+            "cancel t0 xm-4",
+            "place t0 xm-5 MARKET SELL 10",
+        ]
+        await one.traded("t0 xm-5")
+        await one.advance(1_000)
+        assert one.alive == []
+
+
 async def test_exits_go_one_at_a_time_and_the_stop_stays() -> None:
     async with bench() as one:
         await one.hold()
@@ -579,6 +813,53 @@ async def test_exits_go_one_at_a_time_and_the_stop_stays() -> None:
         one.venue.prove("t0 xm-0", Fate.ABSENT)
         await one.idle()
         assert one.venue.said() == ["place t0 xm-1 MARKET SELL 10"]
+
+
+async def test_an_exit_that_ended_unheard_is_not_repeated_before_its_fills_are_read() -> None:
+    """It has traded; with the stream silent nobody has told. A second one would close another version's lots."""
+    async with bench(sleeves=2) as one:
+        await one.hold(10, v=0)
+        await one.hold(5, v=1)
+        one.venue.will("xm", UNKNOWN)
+        one.delivery.exit_now(0, 0, TAG_SIGNAL)
+        await one.idle()
+        order = one.venue.order("t0 xm")
+        fill = one.happened(order.client_id, 0, -1, 10, PRICE, FEE, None)
+        one.venue.prove("t0 xm-0", Fate.ENDED)
+        await one.advance(10_000)
+        assert [row for row in one.venue.said() if "xm" in row] == ["place t0 xm-0 MARKET SELL 10"]
+        assert one.venue.catching_up > 5
+        await one.tell(one.message_of(fill, 0, order.slot))
+        assert (one.lots(0), one.lots(1)) == (0, 5)
+        await one.advance(3_000)
+        assert [row for row in one.venue.said() if "xm" in row] == []
+
+
+async def test_an_exit_that_ended_unfilled_is_repeated_when_it_is_proven_gone() -> None:
+    async with bench() as one:
+        await one.hold()
+        one.venue.will("xm", UNKNOWN)
+        one.delivery.exit_now(0, 0, TAG_SIGNAL)
+        await one.idle()
+        one.venue.prove("t0 xm-0", Fate.ENDED)
+        await one.advance(3_000)
+        await one.gone("t0 xm-0", "VANISHED")
+        assert [row for row in one.venue.said() if "xm" in row] == [
+            f"place t0 xm-{i} MARKET SELL 10" for i in (0, 1)
+        ]
+
+
+async def test_an_exit_in_doubt_is_repeated_while_no_stop_protects() -> None:
+    async with bench() as one:
+        one.venue.will("xs", *[refused(-1008)] * 99)
+        await one.enter()
+        await one.traded("t0 e1")
+        one.venue.will("xm", UNKNOWN)
+        one.delivery.exit_now(0, 0, TAG_SIGNAL)
+        await one.advance(1_000)
+        exits = [row for row in one.venue.said() if " xm" in row]
+        assert exits == [f"place t0 xm-{i} MARKET SELL 10" for i in (0, 1)]
+        assert all(order.reduce_only for order in one.venue.sent if order.slot == SLOT_EXIT)
 
 
 async def test_an_exit_that_works_is_not_repeated() -> None:
@@ -636,6 +917,29 @@ async def test_a_fight_over_a_stop_ends_with_the_position() -> None:
         assert "place t0 xm-0 MARKET SELL 10" in one.venue.said()
 
 
+@pytest.mark.parametrize("answer", [UNKNOWN, ACCEPTED])
+async def test_the_end_of_an_order_that_we_asked_for_is_no_fight(answer: Answer) -> None:
+    """The stream tells it before the answer to our cancel, or where no answer came."""
+    async with bench() as one:
+        await one.hold()
+        for i in range(6):
+            put_limit(one.slot(SLOT_OWN), -1, 10_500 + i, 4, 1, TAG_TAKE_PROFIT, PRICE)
+            one.delivery.wake(0)
+            await one.idle()
+            one.venue.will("cancel", answer)
+            order = one.venue.order("t0 s4")
+            told = OrderGone(order.client_id, 0, 0, SLOT_OWN, "CANCELED", one.clock.now_ms())
+            one.venue.before_cancel = lambda told=told: one.tell(told)
+            put_limit(one.slot(SLOT_OWN), -1, 10_600 + i, 4, 1, TAG_TAKE_PROFIT, PRICE)
+            one.delivery.wake(0)
+            await one.idle()
+            one.venue.before_cancel = None
+            await one.advance(2_000)
+            assert one.venue.order("t0 s4").price == 10_600 + i
+        assert one.outside.said() == []
+        assert [row for row in one.venue.said() if "xm" in row] == []
+
+
 async def test_a_stop_is_cut_after_a_partial_take_profit() -> None:
     async with bench() as one:
         await one.hold()
@@ -646,6 +950,27 @@ async def test_a_stop_is_cut_after_a_partial_take_profit() -> None:
         await one.traded("t0 s4", price=10_500)
         assert one.venue.said() == [f"place t0 xs-1 STOP SELL 6 @ {STOP}", "cancel t0 xs-0"]
         assert one.slot(SLOT_OWN).kind == NONE
+
+
+async def test_a_trailing_stop_that_is_active_is_resized_without_its_activation() -> None:
+    """-2021: its activation price is past. One that stays too large would close another version's lots."""
+    async with bench() as one:
+        await one.hold()
+        put_trailing(one.slot(SLOT_TRAIL), -1, 10, 10_080, 4_000, TAG_TRAILING)
+        one.delivery.wake(0)
+        await one.idle()
+        assert one.venue.said() == ["place t0 xt-0 TRAIL SELL 10 @ 10080"]
+        one.venue.will("xt", refused(-2021))
+        one.slot(SLOT_TRAIL).lots = 6
+        one.delivery.wake(0)
+        await one.idle()
+        assert one.venue.said() == [
+            "place t0 xt-1 TRAIL SELL 6 @ 10080",
+            "place t0 xt-2 TRAIL SELL 6",
+            "cancel t0 xt-0",
+        ]
+        await one.advance(5_000)
+        assert one.venue.said() == [], "it is what its slot wants"
 
 
 async def test_a_resting_limit_is_moved_only_after_the_old_one_is_gone() -> None:

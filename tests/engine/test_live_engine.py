@@ -171,13 +171,13 @@ async def test_a_person_reverses_the_position() -> None:
         ("settlement_autoclose-1", TAG_SETTLEMENT),
     ],
 )
-async def test_a_forced_close_takes_from_everybody_alike(client_id: str, tag: int) -> None:
+async def test_a_forced_close_takes_external_lots_first(client_id: str, tag: int) -> None:
     async with bench(sleeves=2) as one:
         await one.hold(10, v=0)
         await one.hold(5, v=1)
         await one.foreign(5)
         await one.forced(-8, price=9_000, client_id=client_id)
-        assert held(one) == (6, 3, 3)
+        assert held(one) == (8, 4, 0)
         assert {int(fill) for fill in one.engine.fills()["tag"][-2:]} == {tag}
         await one.forced(-12, price=8_900, client_id=client_id)
         assert held(one) == (0, 0, 0)
@@ -301,6 +301,30 @@ async def test_a_round_trip_after_a_persons_is_settled_like_any() -> None:
         ours = int(one.books.positions["realised_e8"].sum())
         assert ours == one.venue.netted[0].realised_e8 - before
         assert int(one.engine.drift_e8[0]) == 0
+
+
+async def test_what_external_lots_made_is_told_when_the_symbol_is_flat() -> None:
+    """The versions' own sums and that are what the exchange realised, to the last digit."""
+    async with bench(sleeves=2) as one:
+        await one.hold(10, v=0, price=10_000)
+        await one.hold(5, v=1, price=10_301)
+        await one.foreign(4, price=10_507)
+        await one.forced(-9, price=9_313)
+        await one.foreign(3, price=9_500)
+        await one.forced(-13, price=9_117)
+        assert held(one) == (0, 0, 0)
+        ours = int(one.books.positions["realised_e8"][:, 0].sum())
+        assert one.outside.realised_outside != 0
+        assert ours + one.outside.realised_outside == one.venue.netted[0].realised_e8
+
+
+async def test_funding_of_external_lots_is_told() -> None:
+    async with bench(sleeves=2) as one:
+        await one.hold(10, v=0)
+        await one.hold(5, v=1)
+        await one.foreign(5)
+        assert await one.engine.book_funding(0, -2_001, one.clock.now_ms()) == -500
+        assert one.books.positions["funding_e8"][:, 0].tolist() == [-1_001, -500]
 
 
 async def test_orders_of_an_unknown_version_are_somebody_elses() -> None:

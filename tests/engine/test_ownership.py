@@ -11,11 +11,12 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from perpdesk.adapters.dead_owner import dead_owner
 from perpdesk.adapters.folder import MemoryDisk, MemoryFolder
 from perpdesk.adapters.sqlstore import SqlStore
 from perpdesk.domain.books import StoreFailed
 from perpdesk.domain.errors import LeaseHeld, NeedsPerson
-from perpdesk.domain.ownership import Held, Lease, LeaseClaim, LeaseRow
+from perpdesk.domain.ownership import Held, Lease, LeaseClaim, LeaseRow, SeenDead
 from perpdesk.engine.ownership import (
     OwnerBeat,
     Ownership,
@@ -92,12 +93,14 @@ class Process:
     clock_error_ms: int = ERROR
     account_id: int = ACCOUNT
     life: int = 0
+    seen: SeenDead | None = None
 
     def __post_init__(self) -> None:
         self.born()
 
     def born(self) -> None:
         self.life += 1
+        self.seen = None
         self.folder = MemoryFolder(self.disk)
         self.clock = Skewed(self.world, self.skew_ms)
         self.owning = Ownership(
@@ -139,7 +142,7 @@ def overlaps(spans: list[tuple[str, int, int]]) -> list[tuple[object, object]]:
 
 # What each of the three does at an instant, in this order. `want` and `take` also sign if they get it.
 DEEDS = ["freeze", "freeze", "live", "live", "live", "beat", "renew", "sign", "want", "want", "take"]
-RARE = ["die", "release", "database", "full"]
+RARE = ["die", "release", "database", "full", "see", "see"]
 MOMENT = st.tuples(
     st.sampled_from([0, 1, 400, 999, 1_000, 4_500, 5_001, 6_000, 9_000, 20_001, 21_000, 26_001]),
     st.tuples(*[st.sampled_from(DEEDS * 3 + RARE)] * 3),
@@ -190,9 +193,11 @@ async def act(one: Process, deed: str, *, machines: int, faults: bool) -> None:
         if owning.lost not in ("never acquired", "not acquired", "not taken over"):
             one.die()  # an owner that lost its right ends; the next life may want it again
         if deed == "want":
-            await one.owning.acquire()
+            await one.owning.acquire(one.seen)
         elif machines == 1:
             await one.owning.take_over()
+    if deed == "see":  # what a process looks at before it loads anything
+        one.seen = dead_owner(one.folder, one.account_id, one.clock.now_ms())
     if deed == "release":
         await owning.release()
     if deed == "die":
@@ -306,6 +311,49 @@ async def test_a_restart_on_the_same_machine_waits_only_for_the_dead_ones_reques
     assert not one.sign(entry=False)
     world.now_ms = one.owning.from_ms
     assert one.sign(entry=True)
+
+
+async def test_a_death_that_was_seen_early_is_waited_for_from_then_on(database) -> None:
+    world, _ = database
+    disk = MemoryDisk()
+    one, heir = process(database, "a", disk), process(database, "b", disk)
+    await one.owning.acquire()
+    assert dead_owner(heir.folder, ACCOUNT, world.now_ms) is None  # it lives
+    one.folder.crash()
+    seen = dead_owner(heir.folder, ACCOUNT, world.now_ms)
+    assert seen == SeenDead(owner="a.1", epoch=1, ms=world.now_ms)
+    world.now_ms += 4_000
+    await heir.owning.acquire(seen)
+    assert heir.owning.from_ms == seen.ms + RECV + 2 * ERROR
+    assert not heir.sign(entry=False)
+    world.now_ms = heir.owning.from_ms
+    assert heir.sign(entry=True)
+
+
+async def test_a_death_that_was_seen_is_not_another_ones(database) -> None:
+    """Between the look and the start somebody else owned the account, and died later."""
+    world, _ = database
+    disk = MemoryDisk()
+    one, other, heir = (process(database, name, disk) for name in "abc")
+    await one.owning.acquire()
+    one.folder.crash()
+    seen = dead_owner(heir.folder, ACCOUNT, world.now_ms)
+    world.now_ms += 6_000
+    await other.owning.acquire()
+    other.folder.crash()
+    await heir.owning.acquire(seen)
+    assert heir.owning.from_ms == world.now_ms + RECV + 2 * ERROR
+
+
+async def test_a_watch_in_an_owners_place_is_not_seen_dead(database) -> None:
+    world, _ = database
+    disk = MemoryDisk()
+    one, watch = process(database, "a", disk), process(database, "w", disk)
+    await one.owning.acquire()
+    one.folder.crash()
+    world.now_ms += TTL + RECV + 2 * ERROR
+    await watch.owning.take_over()
+    assert dead_owner(process(database, "b", disk).folder, ACCOUNT, world.now_ms) is None
 
 
 async def test_a_lease_of_another_machine_is_not_taken_for_a_dead_neighbours(database) -> None:

@@ -30,6 +30,9 @@ AGAIN_MS = 60_000
 # A good result is believed for so long.
 VALID_MS = 2 * EVERY_MS + 600_000
 SEEN_MS = 10_000
+# A stream route that was opened just now speaks within this; the account's own when something happens.
+FIRST_WORD_MS = 70_000
+USER = "user"
 POLL_MS = 250
 # How far from the mark the order stands, in parts per million.
 FAR_PPM = 400_000
@@ -135,7 +138,7 @@ class Canary:
 
     perch: () → where to try it, None if no symbol has a mark now. facts: reads modes, filters, margin types
     as JSON. expected: paths of the facts and what they must be. routes: () → by route name the UTC ms
-    at which it last delivered (-1: never); route_ms: the longest silence of each.
+    at which it last delivered (-1: never); route_ms: () → the longest silence of each.
     """
 
     venue: LiveVenue
@@ -148,7 +151,7 @@ class Canary:
     books: StateBooks | None = None
     expected: Mapping[str, Any] = field(default_factory=dict)
     routes: Callable[[], Mapping[str, int]] = dict
-    route_ms: Mapping[str, int] = field(default_factory=dict)
+    route_ms: Callable[[], Mapping[str, int]] = dict
     params_hash: str = ""
     every_ms: int = EVERY_MS
     last: CanaryResult | None = None
@@ -183,6 +186,7 @@ class Canary:
         inconclusive = ""
         try:
             changed = await self._compare(broken)
+            await self._first_words()
             await self._sweep()
             await self._order(broken)
         except PerpdeskError as error:
@@ -229,10 +233,19 @@ class Canary:
             return ()
         return differences(before.state, facts)
 
+    async def _first_words(self) -> None:
+        """A stream that was opened just now may need a moment to speak (the account's own: a reason to)."""
+        deadline_ms = self.clock.now_ms() + FIRST_WORD_MS
+        while self.clock.now_ms() < deadline_ms:
+            heard = self.routes()
+            if all(heard.get(route, -1) >= 0 for route in self.route_ms() if route != USER):
+                return
+            await self.clock.sleep_until(self.clock.now_ms() + POLL_MS)
+
     def _silent_routes(self) -> list[Broken]:
         heard, now_ms = self.routes(), self.clock.now_ms()
         found = []
-        for route, limit_ms in self.route_ms.items():
+        for route, limit_ms in self.route_ms().items():
             last_ms = heard.get(route, -1)
             if last_ms < 0:
                 found.append(Broken(Contract.ROUTE, f"{route} has never delivered"))

@@ -5,8 +5,8 @@ attempt, and after an answer that says nothing no other until the first is prove
 until it is seen, beside attempts whose fate is not known; the new order comes before the old one goes. Market
 exits go one at a time: while the fate of one is open, the resting stop protects.
 
-Each symbol has one worker, so the orders of a symbol are never sent across each other; symbols do not wait
-for one another. Settling an unknown outcome is a task of its own: it never holds a stop up.
+Each symbol has one worker that decides; what it decides is sent aside, one order of a place at a time, so
+that no answer, cancel or unknown outcome holds a stop up. A stop that is not answered soon is in doubt.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from perpdesk.domain.books import StoreFailed
 from perpdesk.domain.errors import PerpdeskError
+from perpdesk.engine.close_ladder import LOOK_MS, WOULD_TRIGGER, CloseLadder
 from perpdesk.engine.executor import Executor, Place
 from perpdesk.engine.ids import parse
 from perpdesk.engine.recorder import Recorder
@@ -37,6 +38,8 @@ from perpdesk.kernel.records import (
     TAG_EXCHANGE_STOP,
     TAG_NONE,
     TAG_TRAILING,
+    TAKE_PROFIT,
+    TRAILING,
 )
 from perpdesk.ports import Answer, Clock, Fate, LiveVenue, NewOrder, Outcome
 
@@ -49,15 +52,20 @@ _LEG_TAGS = {SLOT_ENTRY: TAG_ENTRY, SLOT_STOP: TAG_EXCHANGE_STOP, SLOT_TRAIL: TA
 PAST_MAX = 2_000
 AGAIN_MS = 250
 AGAIN_MAX_MS = 2_000
+# A protective order whose answer is not there by then is in doubt: another goes out beside it. One that has
+# become too small for its position is waited for no longer than the second.
+PATIENCE_MS, TOO_SMALL_MS = 1_000, 250
 SETTLE_AGAIN_MS = 2_000
+# After an answer that says nothing the next protective order waits so long.
+DOUBT_AGAIN_MS = 500
 # The fills of a market order that the stream does not tell are read after this, and again.
-LISTEN_MS, LISTENS_MAX = 1_000, 20
+LISTEN_MS, LISTENS_MAX = 400, 40
+# Every so many times everything is read, not only the symbol's fills.
+LISTEN_ALL = 5
 # A cancel that is answered "unknown order" is tried again for so long, unless a fact tells the order's end.
 DENIED_MS, DENIED_AGAIN_MS = 60_000, 2_000
 
-WOULD_TRIGGER: Final = -2021
 REDUCE_REFUSED: Final = -2022
-OUTSIDE_BAND: Final = -4131
 
 
 class LiveRecorder(Recorder, Protocol):
@@ -104,6 +112,8 @@ class Line:
     """
 
     flying: NewOrder | None = None
+    flying_ms: int = 0
+    is_taking_back: bool = False
     denied_ms: dict[str, int] = field(default_factory=dict)  # cancels that were answered "unknown order"
 
     leaving: list[NewOrder] = field(default_factory=list)
@@ -142,16 +152,49 @@ class Delivery(Executor):
         super().__post_init__()
         self._wakes = [asyncio.Event() for _ in range(self.books.slots.shape[1])]
         self._tasks: set[asyncio.Task[None]] = set()
-        self._aside: set[Place] = set()
+        self._aside: dict[Place, int] = {}  # what is being sent, by the number of its task
+        self._unheard: dict[tuple[int, int], str] = {}  # entries that have ended, before all fills are read
+        self._sends = 0
+        self._following: set[tuple[int, int]] = set()
         self._failed: asyncio.Future[None] | None = None
         self._is_shut = False
+        instruments = self.books.instruments
+        self._ladder = CloseLadder(self.venue, instruments["tick"].tolist(), instruments["lots_min"].tolist())
 
     # -- the engine's side -------------------------------------------------------------------
 
     async def sync(self, v: int, s: int, now_ms: int) -> None:
+        if (self.books.heads[v, s].plan.lots or (v, s) in self.plans) and (v, s) not in self._following:
+            self._following.add((v, s))
+            self._spawn(self._follow_aside(v, s, now_ms))
         self._wakes[s].set()
         if self.venue.traits.watches_levels:
             await self.venue.watch(s, *doors.levels(self.books.heads, s))
+
+    async def _follow_aside(self, v: int, s: int, now_ms: int) -> None:
+        """Write down what became of an entry in batches; without a row it is not begun."""
+        try:
+            await self.follow_plan(v, s, now_ms)
+        except StoreFailed as error:
+            self.on_store_failed(error)
+            if (v, s) not in self.plans:
+                LOG.warning("an entry in batches on symbol %d is not begun: %s", s, error)
+                self._end_plan(v, s)
+        finally:
+            self._following.discard((v, s))
+        self.wake(s)
+
+    def _end_plan(self, v: int, s: int) -> None:
+        """Nothing more is bought: what a gate refuses ends an entry in batches."""
+        self.books.heads[v, s].plan.lots = 0
+        self.books.slots[v, s, SLOT_ENTRY].kind = NONE
+
+    def _entry_may_fill(self, v: int, s: int) -> bool:
+        line = self.lines.get((v, s, SLOT_ENTRY))
+        may_fill = line is not None and (line.flying is not None or not line.is_quiet)
+        if may_fill or (v, s, SLOT_ENTRY) in self._aside or (v, s, SLOT_ENTRY) in self.open:
+            return True
+        return self._unheard.get((v, s), "") in self.orders
 
     def wake(self, s: int) -> None:
         """Let a symbol's worker look again."""
@@ -225,9 +268,7 @@ class Delivery(Executor):
 
     def end_position(self, v: int, s: int) -> None:
         """A position is flat: its code is history, unless an entry of it may still fill."""
-        line = self.lines.get((v, s, SLOT_ENTRY))
-        may_fill = line is not None and (line.flying is not None or not line.is_quiet)
-        if not may_fill and (v, s, SLOT_ENTRY) not in self._aside and (v, s, SLOT_ENTRY) not in self.open:
+        if not self._entry_may_fill(v, s):
             super().end_position(v, s)
 
     def forget_symbol(self, s: int) -> list[NewOrder]:
@@ -238,6 +279,12 @@ class Delivery(Executor):
                 gone += line.leaving
                 line.leaving = []
         return gone
+
+    def _is_open(self, order: NewOrder) -> None:
+        super()._is_open(order)
+        if order.kind == TRAILING and order.activation == 0:  # it is active: that is what the slot wants
+            place = (order.sleeve, order.symbol, order.slot)
+            self.mirror[place].activation = self.books.slots[place].activation
 
     def adopt(self, order: NewOrder, tag: int) -> None:
         """An open order of an earlier process, found in its place."""
@@ -311,7 +358,7 @@ class Delivery(Executor):
         while True:
             await self._wakes[s].wait()
             self._wakes[s].clear()
-            again_ms = await self.carry(s)
+            again_ms = self.carry(s)
             if again_ms is not None:
                 self._spawn(self._wake_at(s, again_ms))
 
@@ -319,7 +366,7 @@ class Delivery(Executor):
         await self.clock.sleep_until(ms)
         self._wakes[s].set()
 
-    async def carry(self, s: int) -> int | None:
+    def carry(self, s: int) -> int | None:
         """One pass over a symbol, exits and stops first, entries last. When to look again, None: if woken."""
         again: list[int] = []
         for is_exposure in (False, True):
@@ -327,20 +374,26 @@ class Delivery(Executor):
                 count = doors.differences(self.books.slots, self.mirror, v, s, self._changed)
                 for k in sorted(self._changed[:count].tolist(), key=_urgency):
                     if self._increases(v, s, k) is is_exposure:
-                        again += await self._tend((v, s, k))
+                        again += self._tend((v, s, k))
         for place, line in list(self.lines.items()):
             if place[1] != s or not line.leaving:
                 continue
-            protects = self.books.slots[place].kind >= STOP
-            stop = (place[0], s, SLOT_STOP)
-            stop_stands = self.books.slots[stop].kind < STOP or self._agrees(stop)
-            if protects and not (stop_stands and self._agrees(place) and not self._entry_works(place[0], s)):
-                # What is wanted does not stand yet; or the entry has filled beyond what we heard, and only
-                # the old stop covers that.
+            if not self._may_go(place):
                 again.append(self.clock.now_ms() + AGAIN_MS)
-                continue
-            again += await self._take_back(line)
+            elif not line.is_taking_back:
+                line.is_taking_back = True
+                self._spawn(self._take_back_aside(place, line))
         return min(again) if again else None
+
+    def _may_go(self, place: Place) -> bool:
+        """May what leaves this place be taken back? Not before what is wanted stands; nor while the entry
+        may have filled beyond what we heard, and only the old stop covers that."""
+        if self.books.slots[place].kind < STOP:
+            return True
+        v, s, _ = place
+        stop = (v, s, SLOT_STOP)
+        stop_stands = self.books.slots[stop].kind < STOP or self._agrees(stop)
+        return stop_stands and self._agrees(place) and not self._entry_works(v, s)
 
     def _agrees(self, place: Place) -> bool:
         """Does the wanted order of a place stand?"""
@@ -361,7 +414,7 @@ class Delivery(Executor):
         slot = self.books.slots[v, s, k]
         return bool(slot.kind != NONE and not slot.reduce_only)
 
-    async def _tend(self, place: Place) -> list[int]:
+    def _tend(self, place: Place) -> list[int]:
         """Bring one place nearer to what is wanted. When to look again."""
         slot = self.books.slots[place]
         line, held = self._line(place), self.open.get(place)
@@ -377,20 +430,54 @@ class Delivery(Executor):
                 self._leave(place)
             if line.leaving:
                 return []  # its end wakes us
-            if line.doubts or place in self._aside:
+            if line.doubts:
                 return []
-            if slot.reduce_only:
-                return await self._send(place)
-            self._aside.add(place)  # what fills of it before its answer must not wait for its stop
-            self._spawn(self._send_aside(place))
-            return []
-        if slot.kind == MARKET:
+        elif slot.kind == MARKET:
             if held is not None and (held.kind == MARKET or self._was_triggered(held)):
                 return []  # it works; its fills, or its end, will wake us
-            return [] if line.doubts else await self._send(place)
-        if len(line.doubts) >= DOUBTS_MAX:
+            if held is not None and place[2] == SLOT_EXIT:  # it gets out where a plain exit cannot
+                if self._ladder.is_near(held, now_ms - self.placed_ms(held.client_id)):
+                    return [now_ms + LOOK_MS]
+                self._leave(place)
+            if place[2] == SLOT_EXIT and line.leaving:
+                return []  # two exits could close another version's lots
+            if line.doubts and (self._can_wait(place) or len(line.doubts) >= DOUBTS_MAX):
+                return []
+        elif line.doubts and (slot.kind == TAKE_PROFIT or len(line.doubts) >= DOUBTS_MAX):
+            return []  # a profit is not taken twice
+        if place in self._aside:
+            return self._impatient(place, line, now_ms)
+        self._sends += 1
+        self._aside[place] = self._sends
+        self._spawn(self._send_aside(place, self._sends))
+        return []
+
+    def _can_wait(self, place: Place) -> bool:
+        """May an exit wait for the fate of the one before it? It must, where two could close another
+        version's lots; it need not, where no stop protects meanwhile."""
+        v, s, _ = place
+        lots = self.books.positions["lots"][:, s]
+        stop = self.open.get((v, s, SLOT_STOP))
+        sent = None if stop is None else self.orders.get(stop.client_id)
+        is_guarded = sent is not None and sent.left >= abs(lots[v])
+        return is_guarded or bool((lots != 0).sum() > 1)
+
+    def _impatient(self, place: Place, line: Line, now_ms: int) -> list[int]:
+        """An order of this place is on the wire. If it protects, it is waited for only so long."""
+        flying, slot = line.flying, self.books.slots[place]
+        if flying is None or not flying.reduce_only or flying.kind not in (STOP, MARKET):
             return []
-        return await self._send(place)
+        if slot.kind != flying.kind or (flying.kind == MARKET and self._can_wait(place)):
+            return []
+        is_small = flying.kind != MARKET and slot.lots > flying.lots
+        until_ms = line.flying_ms + (TOO_SMALL_MS if is_small else PATIENCE_MS)
+        if now_ms < until_ms:
+            return [until_ms]
+        if not self.venue.reachable():
+            return [now_ms + AGAIN_MS]
+        line.doubts[flying.client_id], line.flying = flying, None
+        del self._aside[place]
+        return self._tend(place)
 
     def _leave(self, place: Place) -> None:
         held = self.open.pop(place, None)
@@ -398,13 +485,13 @@ class Delivery(Executor):
             self._line(place).leaving.append(held)
             self.mirror[place].kind = NONE
 
-    async def _send_aside(self, place: Place) -> None:
-        """Send an order that increases exposure while the symbol's worker goes on."""
+    async def _send_aside(self, place: Place, number: int) -> None:
+        """Send an order while the symbol's worker goes on."""
         try:
-            slot = self.books.slots[place]
-            again = await self._send(place) if slot.kind != NONE and not slot.reduce_only else []
+            again = await self._send(place) if self.books.slots[place].kind != NONE else []
         finally:
-            self._aside.discard(place)
+            if self._aside.get(place) == number:  # else it was waited for no longer
+                del self._aside[place]
         self.wake(place[1])
         for ms in again:
             self._spawn(self._wake_at(place[1], ms))
@@ -414,7 +501,10 @@ class Delivery(Executor):
         now_ms = self.clock.now_ms()
         slot = self.books.slots[place]
         position = self.books.positions[v, s]
-        opening = k == SLOT_ENTRY and position.lots == 0
+        if k == SLOT_ENTRY and self.books.heads[v, s].plan.lots and (v, s) not in self.plans:
+            return [now_ms + AGAIN_MS]  # its row is being written
+        batch = self.is_batch(v, s, k)
+        opening = k == SLOT_ENTRY and position.lots == 0 and not batch
         if opening and self.codes.get((v, s)) in self.filled:
             super().end_position(v, s)  # flat since: only the rest of its entry was waited for
         if opening and (v, s) in self.codes:
@@ -434,39 +524,64 @@ class Delivery(Executor):
             if refusal is not None:
                 await self._not_sent(order, opening, refusal)
                 return []
-        if opening and (problem := await self.venue.prepare(order)) is not None:
+        first = k == SLOT_ENTRY and position.lots == 0
+        if first and (problem := await self.venue.prepare(order)) is not None:
             await self._not_sent(order, opening, problem)
             return []
-        if opening and not await self._is_written(order, now_ms):
+        if (opening or batch) and not await self._is_written(order, now_ms, code):
             return []
-        if not order.reduce_only and (refusal := self.judge(order)) is not None:
+        refusal = self.judge(order)  # of what can only reduce it counts, and is not asked for leave
+        if refusal is not None and not order.reduce_only:
             # what was written down meanwhile was not sent: it is dead
+            if batch:
+                self._end_plan(v, s)
             await self._dead(order, opening, f"not sent: {refusal}")
             return []
         self.sent += 1
         line = self._line(place)
-        line.flying = order
+        line.flying, line.flying_ms = order, self.clock.now_ms()
+        self.wake(s)  # it is looked again when its answer is late
         self.recorder.order_flying(order, code, tag, now_ms)
         answer = await self.venue.place(order)
-        line.flying = None
         self.on_sent(order, answer, self.clock.now_ms())
+        if line.flying is not order:
+            return await self._answered_late(order, tag, answer)
+        line.flying = None
         return await self._answered(order, tag, opening, answer)
 
-    async def _is_written(self, order: NewOrder, now_ms: int) -> bool:
+    async def _answered_late(self, order: NewOrder, tag: int, answer: Answer) -> list[int]:
+        """The answer of an order that was not waited for."""
+        line = self._line((order.sleeve, order.symbol, order.slot))
+        if line.doubts.pop(order.client_id, None) is None:
+            return []  # a fact of the stream was quicker
+        if answer.outcome is Outcome.ACCEPTED:
+            await self._found(order, tag)
+            return []
+        return await self._answered(order, tag, False, answer)
+
+    async def _is_written(self, order: NewOrder, now_ms: int, code: str) -> bool:
         """The intent is durable; False if it is not, and then nothing is sent."""
         v, s = order.sleeve, order.symbol
-        code = self.codes[v, s]
+        batch = self.is_batch(v, s, order.slot)
         try:
             taken = await self.owns(order)
             if taken is not None:
                 LOG.info("%s is not sent: %s", order.client_id, taken)
-            elif await self.recorder.entry_approved(self._entry(v, s, code, order, now_ms), order):
+            elif batch:
+                await self.recorder.batch_approved(code, order, now_ms)
                 return True
+            else:
+                entry = self._entry(v, s, code, order.side, order.lots, now_ms)
+                if await self.recorder.entry_approved(entry, order):
+                    return True
         except StoreFailed as error:
             self.on_store_failed(error)
             LOG.warning("the entry %s is not sent: %s", order.client_id, error)
         self._give_up(order)
-        self.codes.pop((v, s), None)
+        if batch:
+            self._end_plan(v, s)
+        else:
+            self.codes.pop((v, s), None)
         return False
 
     async def _answered(self, order: NewOrder, tag: int, opening: bool, answer: Answer) -> list[int]:
@@ -482,10 +597,10 @@ class Delivery(Executor):
             return []  # its fills, or its end, were told while it was on the wire
         if answer.outcome is Outcome.UNKNOWN:
             line.doubts[order.client_id] = order
-            if opening:
+            if order.slot == SLOT_ENTRY:
                 await self.recorder.entry_unknown(order.client_id, answer.fence_ms, now_ms)
             self._spawn(self._settle(order, answer.fence_ms))
-            line.wait_until_ms = now_ms + AGAIN_MAX_MS
+            line.wait_until_ms = now_ms + DOUBT_AGAIN_MS
             return [line.wait_until_ms]
         if not order.reduce_only:
             await self._dead(order, opening, answer.reason)
@@ -518,13 +633,24 @@ class Delivery(Executor):
         self.on_refused(order, answer)
         if answer.code == WOULD_TRIGGER and k == SLOT_STOP:
             self.exit_now(v, s, TAG_EXCHANGE_STOP)
-        if answer.code == OUTSIDE_BAND and order.kind == MARKET:
-            limited = self._order(v, s, k, self.codes[v, s])
-            self.orders[limited.client_id] = Sent(limited, tag, limited.lots)
-            reply = await self.venue.limit_ioc(s, limited.client_id, limited.side, limited.lots)
-            if reply.outcome is not Outcome.REFUSED:
-                return await self._answered(limited, tag, False, reply)
-            self.orders.pop(limited.client_id, None)
+        if (v, s) in self.codes:
+            tried: list[NewOrder] = []
+
+            def attempt(wanted: NewOrder) -> NewOrder:
+                made = replace(wanted, client_id=self._order(v, s, k, self.codes[v, s]).client_id)
+                self.orders[made.client_id] = Sent(made, tag, made.lots, self.clock.now_ms())
+                self.judge(made)  # an exit is counted and never refused
+                self.recorder.order_flying(made, self.codes[v, s], tag, now_ms)
+                tried.append(made)
+                return made
+
+            found = await self._ladder.down(order, answer.code, attempt)
+            for one in tried:
+                if found is None or one is not found[0]:
+                    self.orders.pop(one.client_id, None)
+                    self.recorder.order_refused(one, answer.reason, now_ms)
+            if found is not None:
+                return await self._answered(found[0], tag, False, found[1])
         line.wait_until_ms = now_ms + min(AGAIN_MAX_MS, AGAIN_MS << min(line.refusals - 1, 3))
         return [line.wait_until_ms]
 
@@ -543,6 +669,9 @@ class Delivery(Executor):
         """The gate at the wire said no, before anything was written."""
         LOG.info("%s is not sent: %s", order.client_id, why)
         self._give_up(order)
+        if self.is_batch(order.sleeve, order.symbol, order.slot):
+            self._end_plan(order.sleeve, order.symbol)
+            await self.sync(order.sleeve, order.symbol, self.clock.now_ms())
         if opening:
             self.codes.pop((order.sleeve, order.symbol), None)
 
@@ -551,12 +680,16 @@ class Delivery(Executor):
         LOG.info("%s is dead: %s", order.client_id, why)
         self.recorder.order_refused(order, why, self.clock.now_ms())
         self._give_up(order)
-        if opening:
+        if order.slot == SLOT_ENTRY:
             await self._entry_dead(order)
 
     async def _entry_dead(self, order: NewOrder) -> None:
         named, place = parse(order.client_id), (order.sleeve, order.symbol)
         code = "" if named is None else named.position_code
+        if place in self.plans and self.codes.get(place) == code:
+            await self.recorder.batch_dead(order.client_id, self.clock.now_ms())
+            await self.sync(*place, self.clock.now_ms())
+            return
         if code in self.filled or not self.recorder.knows(code):
             return
         if self.codes.get(place) == code:
@@ -572,12 +705,27 @@ class Delivery(Executor):
         if slot.kind == order.kind and slot.side == order.side and not slot.reduce_only:
             slot.kind = NONE
 
-    async def _take_back(self, line: Line) -> list[int]:
+    async def _take_back_aside(self, place: Place, line: Line) -> None:
+        """Cancel while the symbol's worker goes on."""
+        known = list(line.leaving)
+        try:
+            again = await self._take_back(place, line)
+        finally:
+            line.is_taking_back = False
+        for ms in again:
+            self._spawn(self._wake_at(place[1], ms))
+        if any(order not in known for order in line.leaving):
+            self.wake(place[1])
+
+    async def _take_back(self, place: Place, line: Line) -> list[int]:
         """Cancel what is to leave. What is not seen gone is tried again."""
         again: list[int] = []
         for order in list(line.leaving):
             if order not in line.leaving:
                 continue  # its end was told meanwhile
+            if not self._may_go(place):
+                again.append(self.clock.now_ms() + AGAIN_MS)
+                break
             answer = await self.venue.cancel(order.symbol, order.client_id)
             if answer.outcome is Outcome.UNKNOWN:
                 again.append(self.clock.now_ms() + AGAIN_MS)
@@ -606,11 +754,11 @@ class Delivery(Executor):
 
     async def _listen(self, order: NewOrder) -> None:
         """A market order trades at once. What the stream does not tell of it in time is read."""
-        for _ in range(LISTENS_MAX):
+        for i in range(1, LISTENS_MAX + 1):
             await self.clock.sleep_until(self.clock.now_ms() + LISTEN_MS)
             if order.client_id not in self.orders:
                 return
-            self.venue.catch_up()
+            self.venue.catch_up(order.symbol if i % LISTEN_ALL else None)
 
     # -- unknown outcomes --------------------------------------------------------------------
 
@@ -646,20 +794,34 @@ class Delivery(Executor):
         tag = self.tag_of(order.client_id, place)
         if fate is Fate.ENDED:  # its fills are told, or read
             self.venue.catch_up()
+            if order.reduce_only and order.kind == MARKET and order.client_id in self.orders:
+                # until its fills, or its end, are heard it counts as working: a second one beside it would
+                # close another version's lots
+                await self._accepted(order, tag, now_ms)
+                self._spawn(self._listen(order))
             if opening:
+                if order.client_id in self.orders:
+                    self._unheard[order.sleeve, order.symbol] = order.client_id
                 slot = self.books.slots[place]
                 if slot.kind == MARKET and slot.side == order.side:
                     slot.kind = NONE
             return
+        await self._found(order, tag)
+
+    async def _found(self, order: NewOrder, tag: int) -> None:
+        """An order that was not known to be open is. One that protects stands, whatever its size, until a
+        better one does."""
+        place = (order.sleeve, order.symbol, order.slot)
         slot = self.books.slots[place]
         wanted = bool(slot.kind == order.kind and slot.side == order.side)
         if not order.reduce_only:
             wanted = wanted and bool(slot.price == order.price)
-        # one that protects stands, whatever its size, until a better one does
         if self.open.get(place) is None and wanted:
-            await self._accepted(order, tag, now_ms)
-        else:
+            await self._accepted(order, tag, self.clock.now_ms())
+        elif order.kind != MARKET or not order.reduce_only:  # an exit at market only ends by itself
             self._line(place).leaving.append(order)
+        if order.kind == MARKET:
+            self._spawn(self._listen(order))
 
     # -- small things ------------------------------------------------------------------------
 

@@ -49,11 +49,15 @@ class Engine:
     recorder: Recorder
     switch: Switch = always_on
     every_point: bool = False
+    after_step: Callable[[int], None] | None = None
     steps: int = 0
     bars: int = 0
     _rows: list[np.void] = field(default_factory=list)
     _acted: set[int] = field(default_factory=set)
     _candidates: list[tuple[int, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._asks_no_gate = any(sleeve.mind.strategy.opens for sleeve in self.sleeves)
 
     async def run(self, feed: Feed) -> None:
         """Work until the feed ends."""
@@ -90,8 +94,26 @@ class Engine:
         for v, s in np.argwhere(entries != NONE).tolist():
             self.books.slots[v, s, SLOT_ENTRY].kind = NONE
             await self.executor.sync(v, s, now_ms)
+        await self._withdraw_levels(now_ms)
         await self.recorder.step_over(now_ms, self.books.account[0])
         return [(v, s) for v, s in np.argwhere(self.books.positions["lots"] != 0).tolist()]
+
+    async def _withdraw_levels(self, now_ms: int) -> None:
+        """Strategies whose own slots open take their entries back themselves."""
+        books = self.books
+        for v, sleeve in enumerate(self.sleeves):
+            if not sleeve.mind.strategy.opens:
+                continue
+            books.heads["entries_on"][v] = 0
+            for s in range(len(books.instruments)):
+                if not self._has_orders(v, s):
+                    continue
+                mind = sleeve.mind
+                sleeve.compiled.react(
+                    mind.params, mind.guards, mind.shared, mind.states, books.instruments, books.positions,
+                    books.slots, books.heads, v, s, int(books.heads[v, s].last), now_ms, 0,
+                )  # fmt: skip
+                await self.executor.sync(v, s, now_ms)
 
     def fills(self) -> np.recarray:
         """Every fill booked so far."""
@@ -206,7 +228,8 @@ class Engine:
             books.slots, books.heads, v, s, price, int(books.heads[v, s].step_ms), 1,
         )  # fmt: skip
         await self.executor.sync(v, s, ms)
-        if books.positions[v, s].lots == 0 and not self._has_orders(v, s):
+        planned = books.heads[v, s].plan.lots != 0
+        if books.positions[v, s].lots == 0 and not planned and not self._has_orders(v, s):
             self.executor.end_position(v, s)
 
     def _has_orders(self, v: int, s: int) -> bool:
@@ -259,10 +282,12 @@ class Engine:
             )
             code = self.executor.codes[v, m.symbol]
             await self.recorder.funded(v, m.symbol, code, m.rate_e8, paid, m.ms)
+            if sleeve.mind.strategy.opens:  # what it watches may stand elsewhere now
+                await self._react(v, m.symbol, int(books.heads[v, m.symbol].last), m.ms)
 
     async def _step_over(self, m: StepOver) -> None:
         books, now_ms = self.books, m.now_ms
-        if self._candidates:
+        if self._candidates or self._asks_no_gate:
             books.account.trading_enabled = int(await self.switch())
         compiled = self.sleeves[0].compiled
         unrealised = compiled.unrealised_now(books.instruments, books.positions, books.heads)
@@ -272,10 +297,12 @@ class Engine:
         )  # fmt: skip
         for v, s in self._candidates:
             head = books.heads[v, s]
-            if head.verdict == APPROVED:
+            if head.verdict == APPROVED or (v, s) in self.executor.plans:
                 await self.executor.sync(v, s, now_ms)
-            else:
+            if head.verdict != APPROVED:
                 await self.recorder.entry_refused(v, s, int(head.verdict_side), int(head.verdict), now_ms)
         self._candidates.clear()
+        if self.after_step is not None:
+            self.after_step(now_ms)
         self.steps += 1
         await self.recorder.step_over(now_ms, books.account[0])

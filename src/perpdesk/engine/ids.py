@@ -24,7 +24,9 @@ LEG_DISASTER: Final = "dz"
 LEG_CANARY: Final = "cn"
 LEG_FLATTEN: Final = "fl"
 GUARDIAN_LEGS: Final = (LEG_DISASTER, LEG_CANARY, LEG_FLATTEN)
-_SLOTS: Final = {leg: slot for slot, leg in _LEGS.items()}
+# An entry in batches has a leg for each.
+ENTRY_LEGS: Final = ("e1", "e2", "e3")
+_SLOTS: Final = {leg: slot for slot, leg in _LEGS.items()} | dict.fromkeys(ENTRY_LEGS, SLOT_ENTRY)
 _OWN_LEG: Final = re.compile("s[1-9][0-9]*")
 _BASE36: Final = re.compile("[0-9a-z]+")
 _VERSION: Final = re.compile("[.A-Za-z0-9_]{1,4}")
@@ -74,7 +76,7 @@ class Named:
 
     @property
     def is_entry(self) -> bool:
-        return self.leg == _LEGS[SLOT_ENTRY]
+        return self.leg in ENTRY_LEGS
 
 
 def parse(client_id: str) -> Named | None:
@@ -83,11 +85,27 @@ def parse(client_id: str) -> Named | None:
     if len(parts) != 5 or not _VERSION.fullmatch(parts[0]):
         return None
     version, account, code, leg, attempt = parts
-    if leg not in _LEGS.values() and leg not in GUARDIAN_LEGS and not _OWN_LEG.fullmatch(leg):
+    if leg not in _SLOTS and leg not in GUARDIAN_LEGS and not _OWN_LEG.fullmatch(leg):
         return None
     if not (_BASE36.fullmatch(account) and _BASE36.fullmatch(code) and _BASE36.fullmatch(attempt)):
         return None
     return Named(version, int(account, 36), code, leg, int(attempt, 36))
+
+
+def leg_in(client_id: str) -> str:
+    """The leg that one of our client ids names. Raises ValueError for anybody else's."""
+    named = parse(client_id)
+    if named is None:
+        raise ValueError(f"{client_id!r} is not one of ours")
+    return named.leg
+
+
+def attempt_in(client_id: str) -> int:
+    """The attempt that one of our client ids counts. Raises ValueError for anybody else's."""
+    named = parse(client_id)
+    if named is None:
+        raise ValueError(f"{client_id!r} is not one of ours")
+    return named.attempt
 
 
 def created_ms_of(position_code: str) -> int:
@@ -95,9 +113,9 @@ def created_ms_of(position_code: str) -> int:
     return int(position_code[:-2], 36)
 
 
-def leg_of(slot: int) -> str:
-    """e1 entry, xs stop, xm market exit, xt trailing, s<n> a strategy's own slot."""
-    return _LEGS.get(slot, f"s{slot}")
+def leg_of(slot: int, batch: int = 0) -> str:
+    """e1 e2 e3 entry (by batch), xs stop, xm market exit, xt trailing, s<n> a strategy's own slot."""
+    return ENTRY_LEGS[batch] if slot == SLOT_ENTRY else _LEGS.get(slot, f"s{slot}")
 
 
 @dataclass
@@ -121,9 +139,9 @@ class ClientIds:
         """The client id of another order of the guardian's (``GUARDIAN_LEGS``)."""
         return self._id(GUARDIAN, code, leg, attempt)
 
-    def order(self, version: str, position_code: str, slot: int, attempt: int) -> str:
-        """The client id of one attempt at one leg."""
-        return self._id(version, position_code, leg_of(slot), attempt)
+    def order(self, version: str, position_code: str, slot: int, attempt: int, batch: int = 0) -> str:
+        """The client id of one attempt at one leg; batch: which part of an entry in batches, from 0."""
+        return self._id(version, position_code, leg_of(slot, batch), attempt)
 
     def _id(self, version: str, position_code: str, leg: str, attempt: int) -> str:
         client_id = f"{version}-{base36(self.account_id)}-{position_code}-{leg}-{base36(attempt)}"

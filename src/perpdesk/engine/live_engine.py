@@ -33,6 +33,7 @@ from perpdesk.kernel.records import (
     MARKET,
     NONE,
     SLOT_ENTRY,
+    SLOT_EXIT,
     TAG_ADL,
     TAG_DISASTER_STOP,
     TAG_LIQUIDATION,
@@ -86,6 +87,11 @@ class Outside(Protocol):
         """Lots of the external ledger moved; held: signed lots afterwards."""
         ...
 
+    def external_realised(self, fact: VenueFact, realised_e8: int) -> None:
+        """The symbol is flat: of what the exchange realised on it, so much is no sleeve's. fact: the last
+        fill."""
+        ...
+
     def order_taken(self, order: NewOrder, reason: str, ms: int) -> bool:
         """Somebody else ended an order of ours. False: it is not to be put back, close the position."""
         ...
@@ -127,6 +133,7 @@ class LiveEngine(Engine):
     funding_rates: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         n = self.books.slots.shape[1]
         self.external = np.zeros(n, np.int64)
         self.drift_e8 = np.zeros(n, np.int64)
@@ -217,7 +224,7 @@ class LiveEngine(Engine):
             rest = fact.lots - own
             fees = money_shares(fact.fee_e8, [own, rest])
             parts = [Part(v, own, fees[0])] if own else []
-            parts += attribute(Cause.FOREIGN, fact.side, rest, fees[1], others, int(self.external[s]))
+            parts += attribute(fact.side, rest, fees[1], others, int(self.external[s]))
             self.outside.alarm("OVERCLOSED", f"{fact.client_id} sold more than its sleeve held")
         await self._book(fact, parts, tag, Cause.FOREIGN, place if is_slots else None)
         held_open = self.executor.open.get(place)
@@ -245,9 +252,7 @@ class LiveEngine(Engine):
         s = fact.symbol
         named = parse(fact.client_id)
         cause = Cause.DISASTER_STOP if _is_guardians(named) else cause_of(fact.client_id)
-        parts = attribute(
-            cause, fact.side, fact.lots, fact.fee_e8, self.sleeve_lots(s), int(self.external[s])
-        )
+        parts = attribute(fact.side, fact.lots, fact.fee_e8, self.sleeve_lots(s), int(self.external[s]))
         await self._book(fact, parts, TAG_OF[cause], cause, None)
         await self._react_in_path(s, fact.price, fact.ms)
         return True
@@ -307,8 +312,10 @@ class LiveEngine(Engine):
                 fact.taker, tag, part.fee_e8, realised,
             )  # fmt: skip
             await self._tell_live(row, v, s, fact, trade_id, before, venue_e8)
-        if external_after == 0 and not self._is_held(s):
-            self.drift_e8[s], self.was_shared[s] = 0, False  # whatever comes next begins from nothing
+        if external_after == 0 and not self._is_held(s):  # whatever comes next begins from nothing
+            if self.drift_e8[s]:
+                self.outside.external_realised(fact, int(self.drift_e8[s]))
+            self.drift_e8[s], self.was_shared[s] = 0, False
 
     def _is_held(self, s: int) -> bool:
         return any(self.sleeve_lots(s))
@@ -317,10 +324,9 @@ class LiveEngine(Engine):
         """The symbol is flat: what the exchange realised beyond the sleeves' sums belongs to the last one,
         unless external lots had a part in it."""
         drift = int(self.drift_e8[s])
-        self.drift_e8[s] = 0
-        shared, self.was_shared[s] = bool(self.was_shared[s]), False
-        if shared or drift == 0:
+        if self.was_shared[s] or drift == 0:
             return 0
+        self.drift_e8[s] = 0
         self.sleeves[v].compiled.book_difference(self.books.account, self.books.positions, v, s, drift)
         return drift
 
@@ -362,6 +368,7 @@ class LiveEngine(Engine):
 
     async def _order_gone(self, m: OrderGone) -> None:
         """The venue, or somebody else, ended an order of ours."""
+        is_asked = self.delivery.is_leaving(m.client_id)  # the stream may tell it before our cancel's answer
         order = self.delivery.ended(m.client_id)
         if order is None:
             return
@@ -375,8 +382,9 @@ class LiveEngine(Engine):
             await self.delivery.entry_over(order)  # dead without a fill, whether it was still wanted or not
         elif wanted:
             if slot.kind == MARKET and order.kind != MARKET:
-                slot.kind = NONE  # it had triggered: the next reaction wants a new one
-            elif not self.outside.order_taken(order, m.reason, m.ms):
+                if order.slot != SLOT_EXIT:  # a conditional exit that did not act is simply wanted again
+                    slot.kind = NONE  # it had triggered: the next reaction wants a new one
+            elif not is_asked and not self.outside.order_taken(order, m.reason, m.ms):
                 self.delivery.exit_now(order.sleeve, order.symbol, TAG_MANUAL)
         await self._react_in_path(m.symbol, int(self.books.heads[order.sleeve, m.symbol].last), m.ms)
 
@@ -390,15 +398,15 @@ class LiveEngine(Engine):
         self.funding_rates[m.symbol, m.ms] = m.rate_e8
         self.outside.statement_moved()
 
-    async def book_funding(self, s: int, amount_e8: int, ms: int) -> bool:
-        """One line of the statement, by the lots held; the external ledger bears its part. False: nothing
-        is held any more, and the amount is nobody's here."""
+    async def book_funding(self, s: int, amount_e8: int, ms: int) -> int:
+        """One line of the statement, by the lots held. Answers the external ledger's part, which is the
+        caller's to write down; all of it where nothing is held any more."""
         books = self.books
         self.outside.booking(f"funding:{s}:{ms}", ms, amount_e8)
         lots = self.sleeve_lots(s)
         if sum(lots) + int(self.external[s]) == 0:
             self.outside.alarm("LATE_FUNDING", f"symbol {s}: {amount_e8}e-8 after the position was closed")
-            return False
+            return amount_e8
         rate_e8 = self.funding_rates.pop((s, ms), 0)
         amounts = funding_shares(amount_e8, lots, int(self.external[s]))
         for v, sleeve in enumerate(self.sleeves):
@@ -408,7 +416,7 @@ class LiveEngine(Engine):
                 books.account, books.instruments, books.positions, books.slots, books.heads, v, s, amounts[v]
             )
             await self.recorder.funded(v, s, self.executor.codes[v, s], rate_e8, amounts[v], ms)
-        return True
+        return amounts[-1]
 
 
 def _fact_of(m: Traded) -> VenueFact:

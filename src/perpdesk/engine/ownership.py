@@ -21,7 +21,15 @@ import msgspec
 
 from perpdesk.domain.books import Failed, Missing, StoreFailed
 from perpdesk.domain.errors import LeaseHeld, NeedsPerson
-from perpdesk.domain.ownership import CLOCK_ERROR_MS, LEASE_RENEW_MS, LEASE_TTL_MS, Held, Lease, LeaseClaim
+from perpdesk.domain.ownership import (
+    CLOCK_ERROR_MS,
+    LEASE_RENEW_MS,
+    LEASE_TTL_MS,
+    Held,
+    Lease,
+    LeaseClaim,
+    SeenDead,
+)
 from perpdesk.ports import Clock, Folder, FolderLock, Leases
 
 BEAT_MS = 1_000
@@ -224,8 +232,11 @@ class Ownership:
 
     # -- life ----------------------------------------------------------------------------------------
 
-    async def acquire(self) -> None:
-        """Become the owner. Raises LeaseHeld if another is (or may be), StoreFailed without a database."""
+    async def acquire(self, dead: SeenDead | None = None) -> None:
+        """Become the owner. Raises LeaseHeld if another is (or may be), StoreFailed without a database.
+
+        dead: who was seen dead before this call; what it signed dies that much sooner.
+        """
         account_id = self._claim.account_id
         assert self._leases is not None, "an owner needs a database"
         try:
@@ -241,20 +252,25 @@ class Ownership:
                 )
             # The lock was free, so the process that wrote the file is dead.
             known = before if isinstance(before, OwnerBeat) else None
+            now_ms = self._clock.now_ms()
+            died_ms = now_ms
+            if known and dead and (dead.owner, dead.epoch) == (known.owner, known.epoch):
+                died_ms = min(now_ms, dead.ms)
             found = await self._leases.take_lease(
                 self._claim,
-                self._clock.now_ms(),
+                now_ms,
                 ttl_ms=self._ttl_ms,
                 clock_error_ms=self._clock_error_ms,
                 above_epoch=0 if known is None else known.epoch,
                 dead_owner=None if known is None else known.owner,
+                dead_ms=died_ms,
                 recv_window_ms=self._recv_window_ms,
             )
             if isinstance(found, Held):
                 raise LeaseHeld(str(account_id), f"{found.by} on {found.host}", found.until_ms)
             self._begin(found.epoch, found.from_ms, found)
             if known is not None:  # it may have owned by its file alone, the database silent
-                self._from_ms = max(self._from_ms, self._quiet_ms(known))
+                self._from_ms = max(self._from_ms, self._quiet_ms(known, died_ms))
             self._write_beat(durable=True)
             taking.release()
         except BaseException:
@@ -278,7 +294,7 @@ class Ownership:
             if isinstance(before, OwnerBeat) and now_ms < stale_from_ms(before, self._clock_error_ms):
                 if self._lock("owner") is None:
                     raise self._held_by_file(before)
-                from_ms = self._quiet_ms(before)  # its process is dead
+                from_ms = self._quiet_ms(before, now_ms)  # its process is dead
             else:
                 from_ms = now_ms
             epoch = before.epoch + 1 if isinstance(before, OwnerBeat) else 1
@@ -348,9 +364,9 @@ class Ownership:
         self._silent = False
         self.lost = None
 
-    def _quiet_ms(self, before: OwnerBeat) -> int:
-        """When nothing that a dead owner signed can be accepted any more."""
-        latest_ms = self._clock.now_ms() + self._recv_window_ms + 2 * self._clock_error_ms
+    def _quiet_ms(self, before: OwnerBeat, died_ms: int) -> int:
+        """When nothing that an owner signed, who was dead at that time, can be accepted any more."""
+        latest_ms = died_ms + self._recv_window_ms + 2 * self._clock_error_ms
         return min(latest_ms, stale_from_ms(before, self._clock_error_ms))
 
     def _lock(self, what: str) -> FolderLock | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,8 +57,28 @@ class Recorder(Protocol):
 
     async def entry_refused(self, sleeve: int, symbol: int, side: int, verdict: int, ms: int) -> None: ...
 
-    async def entry_dead(self, position_code: str, client_id: str, ms: int) -> None:
-        """An entry order is gone without a fill."""
+    async def entry_dead(self, position_code: str, client_id: str | None, ms: int) -> None:
+        """An entry is over without a fill; client_id: its order, None if none was ever sent."""
+        ...
+
+    async def plan_approved(self, entry: Entry, plan: Mapping[str, int]) -> bool:
+        """Before any order of an entry in batches. False: the slot is taken in the books of record."""
+        ...
+
+    async def batch_approved(self, position_code: str, order: NewOrder, ms: int) -> None:
+        """Before the wire, for one batch of an approved plan."""
+        ...
+
+    async def batch_dead(self, client_id: str, ms: int) -> None:
+        """A batch's order is gone without a fill; its plan may go on."""
+        ...
+
+    def plan_went_on(self, position_code: str, plan: Mapping[str, int], ms: int) -> None:
+        """A batch was booked."""
+        ...
+
+    def plan_over(self, position_code: str, ms: int) -> None:
+        """Nothing more is bought for this position: it is open."""
         ...
 
     async def order_sent(self, order: NewOrder, position_code: str, tag: int, ms: int) -> None: ...
@@ -88,7 +109,22 @@ class Forgetful:
     async def entry_refused(self, sleeve: int, symbol: int, side: int, verdict: int, ms: int) -> None:
         return None
 
-    async def entry_dead(self, position_code: str, client_id: str, ms: int) -> None:
+    async def entry_dead(self, position_code: str, client_id: str | None, ms: int) -> None:
+        return None
+
+    async def plan_approved(self, entry: Entry, plan: Mapping[str, int]) -> bool:
+        return True
+
+    async def batch_approved(self, position_code: str, order: NewOrder, ms: int) -> None:
+        return None
+
+    async def batch_dead(self, client_id: str, ms: int) -> None:
+        return None
+
+    def plan_went_on(self, position_code: str, plan: Mapping[str, int], ms: int) -> None:
+        return None
+
+    def plan_over(self, position_code: str, ms: int) -> None:
         return None
 
     async def order_sent(self, order: NewOrder, position_code: str, tag: int, ms: int) -> None:

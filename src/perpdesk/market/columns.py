@@ -38,12 +38,13 @@ _MS_MIN, _MS_MAX = 946_684_800_000, 4_102_444_800_000
 @dataclass(frozen=True)
 class Layout:
     """The columns a reader wants, by kind. ``aliases`` maps other spellings to ours; ``positional`` names
-    the columns of a CSV without a header row."""
+    the columns of a CSV without a header row. ``nullable``: numbers that may be empty (NaN then)."""
 
     required: Mapping[str, str]
     optional: Mapping[str, str]
     aliases: Mapping[str, str]
     positional: tuple[str, ...]
+    nullable: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -198,14 +199,14 @@ def _batch(
     texts: dict[str, tuple[NDArray[np.int32], list[str]]] = {}
     for ours, theirs in names.items():
         column = rows.column(theirs)
-        if column.null_count:
+        if column.null_count and ours not in layout.nullable:
             at = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
             raise DataError(f"{theirs} is empty", file=source, row=row + at, rule="value")
         if kinds[ours] == TEXT:
             coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
             texts[ours] = (coded.indices.to_numpy().astype(np.int32), coded.dictionary.to_pylist())
         elif kinds[ours] == NUMBER:
-            values[ours] = _as(pa.float64(), column).to_numpy()
+            values[ours] = _as(pa.float64(), column).to_numpy(zero_copy_only=False)
         else:
             values[ours] = _milliseconds(source, row, theirs, column)
     return Batch(row, rows.num_rows, size, values, texts)

@@ -1,8 +1,8 @@
 """One account's desk as a process: from refusing what must not start to the line that says what stays open.
 
-Order of a start: words that a person must have said → vault → exchange and key rights → lease → contracts and
-warm-up → the desk, whose start is a recovery. Whatever goes wrong unexpectedly ends the process with its exit
-code; the next start goes on.
+Order of a start: words that a person must have said → vault → compiled code → exchange and key rights → lease
+→ contracts and warm-up, meanwhile a stop behind every naked position → the desk, whose start is a recovery.
+Whatever goes wrong unexpectedly ends the process with its exit code; the next start goes on.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import asyncio
 import logging
 import os
 import platform
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from perpdesk.adapters.binance import endpoints as to
 from perpdesk.adapters.binance import payloads as p
@@ -40,6 +41,7 @@ from perpdesk.adapters.binance.modes import margin_types
 from perpdesk.adapters.binance.outcome import REFUSALS, Then
 from perpdesk.adapters.binance.rest import Rest
 from perpdesk.adapters.binance.venue import BinanceVenue
+from perpdesk.adapters.build import build_hash
 from perpdesk.adapters.clocks import SystemClock
 from perpdesk.adapters.folder import DiskFolder
 from perpdesk.adapters.sqlstore import SqlStore
@@ -51,13 +53,16 @@ from perpdesk.domain.account_books import AccountRow, AccountStatus
 from perpdesk.domain.books import NewRun, RunMode, StoreFailed, TradingControl, TradingMode
 from perpdesk.domain.errors import LeaseHeld, PerpdeskError, Refused
 from perpdesk.domain.kill import Rung
-from perpdesk.domain.ownership import LeaseClaim
+from perpdesk.domain.ownership import LeaseClaim, SeenDead
 from perpdesk.engine.control_file import ControlJournal
+from perpdesk.engine.guardian.disaster import DisasterRule
 from perpdesk.engine.live.desk import LiveDesk
 from perpdesk.engine.ownership import Ownership
-from perpdesk.kernel.cache import sources_hash
-from perpdesk.live import Plan, assemble, plan, prepare, write_down
+from perpdesk.live import Plan, assemble, plan, prepare, refuse_paper_only, write_down
+from perpdesk.service.first_cover import cover_first
 from perpdesk.service.metrics_file import MetricsFile, write_for_ever
+from perpdesk.service.ratings import begin_ratings, follow_ratings
+from perpdesk.service.rehearsal import rehearse
 from perpdesk.service.rungs import SpokenRungs
 from perpdesk.service.stopping import Stop, is_flat, what_stays
 
@@ -76,7 +81,8 @@ _KEY_RIGHTS, _EXIT = "KEY_RIGHTS", "FLATTEN_ON_EXIT"
 
 @dataclass(frozen=True)
 class LiveOptions:
-    """What a person has asked for. ``say``: a sentence for them."""
+    """What a person has asked for. ``dead``: the last owner, if it was seen dead when this process began.
+    ``say``: a sentence for them."""
 
     loaded: Loaded
     strategies: Sequence[str]
@@ -89,6 +95,7 @@ class LiveOptions:
     flatten_on_exit: bool = False
     with_canary: bool = True
     key_check_ms: int = KEY_CHECK_MS
+    dead: SeenDead | None = None
     say: Callable[[str], None] = LOG.warning
 
 
@@ -126,11 +133,13 @@ async def known_account(store: SqlStore, entry: AccountEntry) -> AccountRow:
 
 async def run_live(options: LiveOptions) -> str:
     """Trade until asked to stop; returns what stays open. Raises what the process ends with."""
-    sleeves_of(options.loaded, options.strategies)  # a wrong name is told before anything is touched
+    # a wrong name, or one that cannot trade live, is told before anything is touched
+    refuse_paper_only(sleeves_of(options.loaded, options.strategies))
     stop = Stop()
     with stop.on_signals(options.say):
         async with await SqlStore.open(options.database) as store:
             row = await known_account(store, options.entry)
+            rehearse(options.loaded, sleeves_of(options.loaded, options.strategies))
             return await Life(options, store, row, stop).run()
 
 
@@ -157,7 +166,7 @@ class Life:
             owner=f"{host}/{pid}/{self.started_ms}",
             host=host,
             pid=pid,
-            build_hash=sources_hash(),
+            build_hash=build_hash(),
             params_hash=frozen(options.loaded).params_hash,
         )
         self.owner = Ownership(
@@ -190,22 +199,38 @@ class Life:
             minutes = max(one.strategy.warmup_minutes for one in self._sleeves())
             is_short = minutes <= SHORT_WARMUP_MINUTES
             if is_short:
-                await self.owner.acquire()
+                await self.owner.acquire(self.options.dead)
             else:
                 self._refuse_second()
-            async with _kept(self.owner, is_short):
+            async with _kept(self.owner, is_short), self._covered(rest, is_short):
                 made = await self._plan(reads, minutes)
             if not is_short:
-                await self.owner.acquire()
+                await self.owner.acquire(self.options.dead)
         finally:
             await reads.close()
-        async with _kept(self.owner, True):
+        async with _kept(self.owner, True), self._covered(rest, not is_short):
             await write_down(made, self.store, self.clock.now_ms())
             await self._warn_of_switch()
             await self.clock.sleep_until(self.owner.from_ms)
             if not await self._is_prepared(rest, made):
                 await prepare(rest, made)
         return made
+
+    @asynccontextmanager
+    async def _covered(self, rest: Rest, is_held: bool) -> AsyncIterator[None]:
+        """While the block runs, positions without a stop get one; the block's end waits for that."""
+        if not is_held:
+            yield
+            return
+        rule = DisasterRule.of(self.options.loaded.config.risk.disaster)
+        seed = self.started_ms + os.getpid()
+        covering = asyncio.create_task(cover_first(rest, self.owner, self.clock, rule, seed))
+        try:
+            yield
+            await covering
+        finally:
+            covering.cancel()
+            await asyncio.gather(covering, return_exceptions=True)
 
     async def _trade(self, made: Plan, rest: Rest) -> str:
         options, account_id = self.options, self.row.account_id
@@ -239,9 +264,14 @@ class Life:
             with_canary=options.with_canary,
             with_backfill=True,
         )
+        if made.ratings is not None:
+            await begin_ratings(
+                made.ratings, self.store, made.universe, account_id, made.versions, self.clock.now_ms()
+            )
         beside = [
             asyncio.create_task(work)
             for work in (
+                *self._ratings(made),
                 self._stop_when_asked(desk),
                 self._mind_key(desk),
                 self._journal(),
@@ -353,6 +383,11 @@ class Life:
                     desk.alarms.clear(_KEY_RIGHTS)
         finally:
             await rest.close()
+
+    def _ratings(self, made: Plan) -> list[Coroutine[Any, Any, None]]:
+        if made.ratings is None:
+            return []
+        return [follow_ratings(made.ratings, self.store, made.universe, self.clock)]
 
     async def _journal(self) -> None:
         """What people said while nobody could write it down."""

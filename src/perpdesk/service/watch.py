@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from perpdesk.adapters.binance.connect import Gateway
 from perpdesk.adapters.binance.hosts import Hosts
 from perpdesk.adapters.binance.rescue import RescueVenue
+from perpdesk.adapters.build import build_hash
 from perpdesk.adapters.clocks import SystemClock
 from perpdesk.adapters.folder import DiskFolder
 from perpdesk.adapters.sqlstore import SqlStore
@@ -30,7 +31,6 @@ from perpdesk.engine.guardian.disaster import DisasterRule
 from perpdesk.engine.guardian.rescue import Need, Rescue
 from perpdesk.engine.ids import ClientIds
 from perpdesk.engine.ownership import OwnerBeat, Ownership, OwnerState, read_owner, state_of
-from perpdesk.kernel.cache import sources_hash
 from perpdesk.service.metrics_file import MetricsFile, write_for_ever
 from perpdesk.service.rungs import SpokenRungs
 
@@ -189,7 +189,7 @@ class Watch:
             owner=f"watch/{host}/{pid}/{now_ms}",
             host=host,
             pid=pid,
-            build_hash=sources_hash(),
+            build_hash=build_hash(),
         )
         owner = Ownership(claim=claim, leases=None, folder=self.folder, clock=self.clock, name=self.name)
         owner.obeys(self.rungs.obeyed)

@@ -99,7 +99,7 @@ async def test_a_naked_position_gets_its_stop_at_once_and_is_closed_if_it_gets_n
         rounds += 1
         assert rounds < 20
     assert account.log[-1] == "close 10"
-    assert (rounds - 1) * 2_500 == 20_000
+    assert (rounds - 1) * 2_500 == 15_000
 
 
 async def test_a_price_beyond_the_stop_closes_at_market() -> None:

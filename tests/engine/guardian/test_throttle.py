@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perpdesk.domain.errors import InputError, Refused
-from perpdesk.engine.guardian.throttle import FightLimit, RepeatThrottle
+from perpdesk.engine.guardian.throttle import FightLimit, RepeatThrottle, releases_of, repeats_of
+from perpdesk.kernel.records import SLOT_OWN
 
 
 def sent_until_refused(throttle: RepeatThrottle, every_ms: int, most: int = 50) -> int:
@@ -25,6 +26,27 @@ def test_the_eleventh_within_a_minute_switches_the_strategy_off() -> None:
     assert sent_until_refused(throttle, 1_000) == 10
     assert throttle.why("sma", 9, -1, 10**9) == "REPEATED_EXECUTION"  # every symbol, for good
     assert throttle.why("score", 3, 1, 10_000) is None  # and no other strategy
+
+
+def test_a_grid_may_fill_and_place_each_of_its_levels_again() -> None:
+    assert repeats_of(SLOT_OWN) == 10
+    assert repeats_of(SLOT_OWN + 20) == 50
+    throttle = RepeatThrottle(limits={"sma": repeats_of(SLOT_OWN + 6)})
+    assert sent_until_refused(throttle, 1_000) == 22
+    throttle = RepeatThrottle(limits={"grid": 90})
+    assert sent_until_refused(throttle, 1_000) == 10, "another strategy's limit"
+
+
+def test_a_word_from_before_releases_nothing() -> None:
+    throttle = RepeatThrottle()
+    sent_until_refused(throttle, 1)
+    since_ms = throttle.disabled["sma"]
+    word = {"sma": {"ms": since_ms - 1, "by": "ann", "reason": "looked"}, "score": 7, "grid": {"ms": 9}}
+    assert throttle.heed(releases_of(word)) == []
+    assert throttle.heed(releases_of(None)) == []
+    word["sma"] = {"ms": since_ms + 5, "by": "ann", "reason": "looked"}
+    assert throttle.heed(releases_of(word)) == ["sma"]
+    assert throttle.why("sma", 3, 1, since_ms + 6) is None
 
 
 def test_a_slower_pace_goes_on() -> None:

@@ -118,9 +118,13 @@ class NotedOutside:
     alarms: list[str] = field(default_factory=list)
     bookings: dict[str, int] = field(default_factory=dict)
     fights: FightLimit = field(default_factory=FightLimit)
+    realised_outside: int = 0
 
     def external_changed(self, fact: VenueFact, part: Part, held: int, cause: Cause) -> None:
         self.rows.append(f"external {'+' if fact.side > 0 else '-'}{part.lots} held {held} {cause.value}")
+
+    def external_realised(self, fact: VenueFact, realised_e8: int) -> None:
+        self.realised_outside += realised_e8
 
     def order_taken(self, order: NewOrder, reason: str, ms: int) -> bool:
         self.rows.append(f"taken {short(order.client_id)}")
@@ -160,6 +164,7 @@ class Bench:
     engine: LiveEngine
     refusals: list[str] = field(default_factory=list)
     no: str | None = None  # what the gate at the wire says
+    judged: list[str] = field(default_factory=list)  # client ids that it was asked about or told of
     owner: str | None = None  # who else owns the symbol
     trades: int = 0
 
@@ -338,6 +343,7 @@ def assembled(
     made: list[Bench] = []
 
     def judge(order: NewOrder) -> str | None:
+        made[0].judged.append(order.client_id)
         return made[0].no
 
     async def owns(order: NewOrder) -> str | None:
@@ -354,7 +360,7 @@ def assembled(
         ids=ClientIds(ACCOUNT, seed),
         clock=time,
         judge=judge,
-        foresee=judge,
+        foresee=lambda order: made[0].no,
         on_refused=on_refused,
         owns=owns,
     )

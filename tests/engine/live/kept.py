@@ -110,7 +110,7 @@ class Kept:
                 return
             for s in woken:
                 wakes[s].clear()
-                await self.one.delivery.carry(s)
+                self.one.delivery.carry(s)
 
     async def enter(self, side: int = 1, lots: int = 10, v: int = 0, s: int = 0) -> None:
         await self.one.enter(side, lots, v, s)

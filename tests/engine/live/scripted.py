@@ -110,7 +110,9 @@ class ScriptedVenue:
     is_reachable: bool = True
     fails: set[str] = field(default_factory=set)  # reads that find nothing out
     before_answer: Callable[[NewOrder], Awaitable[None]] = _at_once
+    before_cancel: Callable[[], Awaitable[None]] | None = None  # what happens before a cancel is answered
     problem: str | None = None  # what an entry needs and does not get
+    hangs_ms: int = 0  # how long a cancel takes
     catching_up: int = 0  # how often the history was asked for
     settling: list[tuple[str, int]] = field(default_factory=list)  # who was asked for, and its fence
 
@@ -170,6 +172,10 @@ class ScriptedVenue:
 
     async def cancel(self, symbol: int, client_id: str) -> Answer:
         self.rows.append(f"cancel {on(symbol)}{short(client_id)}")
+        if self.before_cancel is not None:
+            await self.before_cancel()
+        if self.hangs_ms:
+            await self.clock.sleep_until(self.clock.now_ms() + self.hangs_ms)
         answer = self._answer("cancel")
         if answer.outcome is Outcome.ACCEPTED:
             self.alive.pop(client_id, None)
@@ -211,7 +217,7 @@ class ScriptedVenue:
     async def prepare(self, order: NewOrder) -> str | None:
         return self.problem
 
-    def catch_up(self) -> None:
+    def catch_up(self, symbol: int | None = None) -> None:
         self.catching_up += 1
 
     async def legs(self) -> list[Leg]:
@@ -255,6 +261,9 @@ class ScriptedVenue:
 
     def adopt(self, order: NewOrder) -> None:
         self.adopted.append(short(order.client_id))
+
+    def routes(self) -> dict[str, int]:
+        return {"marks": self.clock.now_ms(), "user": self.clock.now_ms()}
 
     def user_seen_ms(self) -> int:
         return self.clock.now_ms()

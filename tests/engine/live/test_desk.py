@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,11 @@ from perpdesk.domain.books import StrategyVersion, TradingMode
 from perpdesk.domain.errors import LeaseHeld, PerpdeskError
 from perpdesk.domain.kill import Rung
 from perpdesk.domain.ownership import LeaseClaim
+from perpdesk.engine.clock_watch import ClockJumped
 from perpdesk.engine.live.desk import LiveDesk
 from perpdesk.engine.ownership import Ownership
 from perpdesk.kernel.records import MINUTE_MS, bar_dt, zeros
-from perpdesk.ports import Leg, StepClosed, StepOver, Traded, VenueFill
+from perpdesk.ports import AccountSettings, Leg, StepClosed, StepOver, Traded, VenueFill
 
 LOADED = configured(NO_SLIP)
 
@@ -97,8 +98,14 @@ class Account:
         self.venue.listed = [listed(order) for order in self.venue.alive.values()]
 
     @asynccontextmanager
-    async def desk(self, plan: dict[int, int] | None = None) -> AsyncIterator[LiveDesk]:
-        """A process that trades until the block ends; then it is stopped, or has ended itself."""
+    async def desk(
+        self,
+        plan: dict[int, int] | None = None,
+        watching: Callable[[], Awaitable[Any]] | None = None,
+        settings: Callable[[], Awaitable[AccountSettings]] | None = None,
+    ) -> AsyncIterator[LiveDesk]:
+        """A process that trades until the block ends; then it is stopped, or has ended itself. watching: in
+        place of the watch over the clock, because time is virtual here."""
         self.lives += 1
         made = live.plan(LOADED, [sleeve(plan or {})], flat_market().universe)
         made.setup.sleeves[0].begin(made.setup.minds[0].states)  # type: ignore[attr-defined]
@@ -120,7 +127,9 @@ class Account:
             rungs=self, account_id=ACCOUNT, build_hash="b", seed=self.lives * 50, mode=TradingMode.TESTNET,
             with_canary=False,
         )  # fmt: skip
-        desk._watch_clock = asyncio.Event().wait  # type: ignore[assignment,method-assign]  # time is virtual here
+        desk._watch_clock = watching or asyncio.Event().wait  # type: ignore[assignment,method-assign]
+        if settings is not None:
+            desk.checks = replace(desk.checks, settings=settings)
         running = asyncio.ensure_future(desk.run())
         try:
             yield desk
@@ -131,6 +140,10 @@ class Account:
             running.cancel()
             with suppress(asyncio.CancelledError, PerpdeskError):
                 await running
+
+
+def standing(desk: LiveDesk) -> set[str]:
+    return {notice.code for notice in desk.alarms.standing()}
 
 
 def sleeve(plan: dict[int, int]) -> Acting:
@@ -188,11 +201,12 @@ async def test_what_hinders_an_entry(file: Path, hindrance: str) -> None:
             await one.store.set_trading_control(ACCOUNT, False, "test", one.clock.now_ms())
         elif hindrance == "rung":
             one.rung = Rung.HALT
-        elif hindrance == "not reconciled":
-            one.venue.fails = {"legs"}
         async with one.desk({0: ENTER_LONG}) as desk:
             await one.until(lambda: desk.is_ready)
             await one.passes(3_000)
+            if hindrance == "not reconciled":
+                assert desk.reconciler is not None
+                one.venue.fails, desk.reconciler.last_complete = {"legs"}, None
             one.step()
             if hindrance == "mark":
                 one.venue.marks.clear()
@@ -209,6 +223,71 @@ async def test_a_start_that_cannot_read_the_account_waits(file: Path) -> None:
             assert not desk.is_ready
             one.venue.fails = set()
             await one.until(lambda: desk.is_ready)
+
+
+async def test_a_start_into_an_outage_is_told_within_seconds(file: Path) -> None:
+    async with account(file) as one:
+        answered = asyncio.Event()
+        one.venue.start = answered.wait  # type: ignore[method-assign,assignment]
+        async with one.desk() as desk:
+            await one.passes(desk.owner.from_ms - one.clock.now_ms() + 4_500)
+            assert not standing(desk)
+            await one.passes(2_000)
+            assert standing(desk) == {"UNREACHABLE"}
+            answered.set()
+            await one.until(lambda: desk.is_ready)
+            await one.passes(1_500)
+            assert "UNREACHABLE" not in standing(desk)
+
+
+async def test_a_start_does_not_wait_long_for_one_lost_answer(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perpdesk.engine.live.desk.WALLET_S", 0.05)
+    async with account(file) as one:
+        answers, asked = one.venue.wallet_e8, 0
+
+        async def wallet_e8() -> int:
+            nonlocal asked
+            asked += 1
+            if asked == 1:
+                await asyncio.Event().wait()
+            return await answers()
+
+        one.venue.wallet_e8 = wallet_e8  # type: ignore[method-assign]
+        async with one.desk() as desk:
+            await one.until(lambda: desk.is_ready)
+        assert asked > 1
+
+
+async def test_a_first_reconciliation_that_fails_is_repeated_at_once(file: Path) -> None:
+    async with account(file) as one:
+        asked = 0
+
+        async def settings() -> AccountSettings:
+            nonlocal asked
+            asked += 1
+            if asked == 1:
+                raise PerpdeskError("a gateway's page")
+            return AccountSettings(False, False, {0: 1}, {0: True})
+
+        async with one.desk(settings=settings) as desk:
+            await one.until(lambda: desk.is_ready)
+            assert desk.reconciler is not None
+            assert desk.reconciler.last_complete is None
+            await one.passes(3_500)  # a start's missing fills wait for it, and with them their stops
+            assert desk.reconciler.last_complete is not None
+
+
+async def test_a_clock_that_is_set_during_the_start_ends_it(file: Path) -> None:
+    async def set_by_somebody() -> None:
+        raise ClockJumped(-600_000)
+
+    async with account(file) as one:
+        one.venue.start = asyncio.Event().wait  # type: ignore[method-assign,assignment]
+        with pytest.raises(ClockJumped):
+            async with one.desk(watching=set_by_somebody):
+                await one.passes(1_000)
 
 
 async def test_whoever_lost_the_account_ends_and_sends_nothing(file: Path) -> None:

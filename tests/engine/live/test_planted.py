@@ -14,6 +14,7 @@ import tests.engine.live.test_recovery as recovery
 import tests.engine.test_delivery as delivery
 import tests.engine.test_live_engine as engine
 
+from perpdesk.engine import close_ladder
 from perpdesk.engine import delivery as delivering
 from perpdesk.engine import live_engine as booking
 from perpdesk.engine.delivery import Delivery
@@ -25,7 +26,7 @@ from perpdesk.engine.live.outside import OutsideBooks
 from perpdesk.engine.live.protection import Protection
 from perpdesk.engine.live.recovery import Recovery
 from perpdesk.engine.live_engine import LiveEngine
-from perpdesk.engine.reconcile.attribute import Cause, attribute
+from perpdesk.engine.reconcile.attribute import EXTERNAL, Part, attribute
 from perpdesk.engine.recording.writer import Writer
 from perpdesk.kernel.records import NONE, SLOT_EXIT
 from perpdesk.ports import Answer, Fate, Outcome
@@ -72,21 +73,23 @@ def an_ended_entry_is_dead(patch: pytest.MonkeyPatch) -> None:
 def the_old_one_goes_first(patch: pytest.MonkeyPatch) -> None:
     good = Delivery._tend
 
-    async def bad(self, place):
+    def bad(self, place):
         self._leave(place)
-        await self._take_back(self._line(place))
-        return await good(self, place)
+        self._spawn(self._take_back(place, self._line(place)))
+        return good(self, place)
 
+    patch.setattr(Delivery, "_may_go", answers(True))
     patch.setattr(Delivery, "_tend", bad)
 
 
 def exits_do_not_wait(patch: pytest.MonkeyPatch) -> None:
     good = Delivery._tend
 
-    async def bad(self, place):
+    def bad(self, place):
         if place[2] == SLOT_EXIT and self.books.slots[place].kind != NONE:
-            return await self._send(place)
-        return await good(self, place)
+            self._spawn(self._send_aside(place, 0))
+            return []
+        return good(self, place)
 
     patch.setattr(Delivery, "_tend", bad)
 
@@ -102,8 +105,8 @@ def a_refusal_is_the_end(patch: pytest.MonkeyPatch) -> None:
 def a_cancel_without_an_answer_worked(patch: pytest.MonkeyPatch) -> None:
     good = Delivery._take_back
 
-    async def bad(self, line):
-        again = await good(self, line)
+    async def bad(self, place, line):
+        again = await good(self, place, line)
         line.leaving.clear()
         return again
 
@@ -111,8 +114,10 @@ def a_cancel_without_an_answer_worked(patch: pytest.MonkeyPatch) -> None:
 
 
 def everybody_pays_alike(patch: pytest.MonkeyPatch) -> None:
-    def bad(cause, side, lots, fee_e8, sleeves, external):
-        return attribute(Cause.LIQUIDATION, side, lots, fee_e8, sleeves, external)
+    def bad(side, lots, fee_e8, sleeves, external):
+        parts = attribute(side, lots, fee_e8, [*sleeves, external], 0)
+        last = len(sleeves)
+        return [Part(EXTERNAL if one.owner == last else one.owner, one.lots, one.fee_e8) for one in parts]
 
     patch.setattr(booking, "attribute", bad)
 
@@ -150,7 +155,7 @@ PLANTS: list[tuple[str, Plant, Found, tuple[Any, ...]]] = [
     ("a refused stop is given up", a_refusal_is_the_end, delivery.test_refusals_back_off_and_never_give_up, ()),
     ("no exit where the stop is too late", sets(delivering, "WOULD_TRIGGER", 0),
      delivery.test_a_stop_that_would_trigger_at_once_closes_at_market, ()),
-    ("no limit where the market is refused", sets(delivering, "OUTSIDE_BAND", 0),
+    ("no limit where the market is refused", sets(close_ladder, "OUTSIDE_BAND", 0),
      delivery.test_an_exit_outside_the_band_goes_as_a_limit_at_its_edge, ()),
     ("two exits at a time", exits_do_not_wait, delivery.test_exits_go_one_at_a_time_and_the_stop_stays, ()),
     ("a triggered stop is replaced", sets(Delivery, "triggered", answers(False)),
@@ -184,7 +189,7 @@ PLANTS: list[tuple[str, Plant, Found, tuple[Any, ...]]] = [
     ("flat in our books is flat", sets(Protection, "_is_flat", answers(True)),
      protection.test_it_goes_only_when_books_and_exchange_are_flat, ()),
     ("a naked position is tolerated for a minute", sets(naked, "CLOSE_MS", 60_000),
-     protection.test_a_naked_position_is_closed_at_twenty_seconds, ()),
+     protection.test_a_naked_position_is_closed_before_twenty_seconds, ()),
     ("an outage counts as naked time", sets(NakedMeter, "reach", answers(None)),
      protection.test_time_without_a_connection_does_not_count, ()),
     ("the rung below flatten takes stops", sets(Protection, "_is_extra_exit", answers(True)),
@@ -199,5 +204,7 @@ async def test_a_broken_rule_is_noticed(
     plant: Plant, notices: Found, given: tuple[Any, ...], file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant(monkeypatch)
-    with pytest.raises(AssertionError):
+    # an id that was used before is refused by the test's venue: nothing is said where one line is unpacked
+    noticed = (AssertionError, ValueError) if plant is attempts_begin_again else AssertionError
+    with pytest.raises(noticed):
         await notices(*[file if one == "file" else one for one in given])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.engine.live.bench import PRICE, STOP, Bench, bench
 from tests.engine.live.kept import listed
-from tests.engine.live.scripted import UNKNOWN, refused
+from tests.engine.live.scripted import ACCEPTED, UNKNOWN, refused
 
 from perpdesk.domain.kill import Rung
 from perpdesk.engine.alarms import Alarms
@@ -202,6 +202,26 @@ async def test_one_taken_away_is_put_back_three_times_and_then_the_position_clos
         assert "FIGHT_LIMIT" in w.sounds()
 
 
+async def test_one_that_we_take_back_ourselves_is_no_fight() -> None:
+    """The stream tells its end before our cancel is answered, or instead of the answer."""
+    async with watch() as w:
+        await w.one.hold()
+        await w.rounds(2)
+        for i in range(6):
+            (client_id,) = w.it.disaster_ids()
+            w.one.venue.will("cancel", UNKNOWN if i % 2 else ACCEPTED)
+
+            async def told(client_id: str = client_id) -> None:
+                w.it.disaster_gone(client_id)
+
+            w.one.venue.before_cancel = told
+            w.shows(10, liquidation=9_000 + 100 * (i % 2 - i // 2))  # it has to move
+            await w.rounds(6)
+        assert "FIGHT_LIMIT" not in w.sounds()
+        assert len(w.it.disaster_ids()) == 1
+        assert [row for row in w.one.venue.said() if "xm" in row] == []
+
+
 async def test_the_list_of_the_exchange_holds() -> None:
     """One that it does not list is gone; one of an earlier process that it lists stands."""
     async with watch() as w:
@@ -237,11 +257,11 @@ async def naked(w: Watch) -> None:
     await w.one.traded("t0 e1")
 
 
-async def test_a_naked_position_is_closed_at_twenty_seconds() -> None:
+async def test_a_naked_position_is_closed_before_twenty_seconds() -> None:
     async with watch() as w:
         await naked(w)
         w.it.round()
-        await w.rounds(19)
+        await w.rounds(14)
         assert [row for row in w.one.venue.said() if " xm" in row] == []
         assert "UNPROTECTED" not in w.sounds()
         await w.rounds(1)
@@ -260,7 +280,7 @@ async def test_time_without_a_connection_does_not_count() -> None:
         w.one.venue.is_reachable = True
         w.it.round()
         assert w.doubts == 1, "back again: compare with the exchange"
-        await w.rounds(14)
+        await w.rounds(9)
         assert [row for row in w.one.venue.said() if " xm" in row] == []
         await w.rounds(1)
         assert [row for row in w.one.venue.said() if " xm" in row] == ["place t0 xm-0 MARKET SELL 10"]
@@ -299,6 +319,7 @@ async def test_a_stop_that_the_mark_has_passed_is_no_stop() -> None:
         w.one.venue.said()
         w.one.venue.marks[0] = STOP - 100
         await w.rounds(4)
+        assert w.one.venue.catching_up >= 4, "it may have traded, unheard: its fills are read first"
         assert [row for row in w.one.venue.said() if " xm" in row] == []
         await w.rounds(3)
         assert [row for row in w.one.venue.said() if " xm" in row] == ["place t0 xm-0 MARKET SELL 10"]

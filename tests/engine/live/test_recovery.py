@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -12,23 +13,86 @@ from tests.engine.live.bench import ACCOUNT, FEE, PRICE, STOP, same_positions
 from tests.engine.live.kept import Breaking, Kept, kept, listed
 from tests.engine.live.scripted import UNKNOWN, short
 
+from perpdesk.adapters.sqlstore import SqlStore
 from perpdesk.domain.books import (
     FillQuery,
     IntentState,
     NewPosition,
     PositionQuery,
     StoreFailed,
+    StrategyVersion,
 )
 from perpdesk.domain.errors import NeedsPerson, PerpdeskError
 from perpdesk.domain.order import PositionSide
 from perpdesk.domain.position import PositionStatus
 from perpdesk.kernel.records import SLOT_EXIT, SLOT_STOP, TAG_SIGNAL
-from perpdesk.ports import Fate
+from perpdesk.ports import Fate, Leg
 
 SAME = (
     "lots", "cost_e8", "margin_e8", "leverage", "opened_ms", "last_fill_ms", "entry_score", "entry_score_max",
     "funding_e8",
 )  # fmt: skip
+
+
+async def test_positions_come_back_without_their_database(
+    file: Path, empty_database: Path, tmp_path: Path
+) -> None:
+    """Two versions and a person on one position; every row is lost. The client ids say whose is what."""
+    async with kept(file, sleeves=2) as life:
+        await life.hold(8, v=0)  # over before the database is lost
+        life.one.delivery.exit_now(0, 0, TAG_SIGNAL)
+        await life.carried()
+        await life.one.traded("t0 xm", price=PRICE + 20)
+        await life.carried()
+        await life.hold(10, v=0)
+        await life.hold(20, v=1)
+        await life.one.foreign(4)
+        await life.one.foreign(-7)
+        before = life.one.books.positions["lots"][:, 0].tolist()
+        assert (before, int(life.one.engine.external[0])) == ([9, 18], 0)
+        lost = Path(shutil.copy(empty_database, tmp_path / "new.db"))
+        async with await SqlStore.open(f"sqlite:///{lost}") as empty:
+            sha = await empty.save_params_snapshot("{}", 0)
+            for name in ("v0", "v1"):
+                await empty.save_strategy_version(
+                    StrategyVersion(name=name, scorer="test", params={}, params_hash=sha, created_ms=0)
+                )
+            life.store, life.sha = empty, sha
+            net = life.venue.netted[0]
+            entry_price = net.cost_e8 // (net.lots * net.unit_e8)
+            life.venue.shown = [Leg(0, "AAAUSDT", net.lots, entry_price, PRICE, 0, True, 0, 0)]
+            found = await life.again()
+            assert found.positions == 2
+            assert life.one.books.positions["lots"][:, 0].tolist() == before
+            life.one.check_lots()
+            rows = {row.signal_version: row for row in await empty.live_positions(ACCOUNT)}
+            assert {name: row.quantity for name, row in rows.items()} == {
+                "v0": Decimal("0.09"), "v1": Decimal("0.18"),
+            }  # fmt: skip
+            await life.one.react()
+            await life.carried()
+            stops = [order for order in life.venue.alive.values() if order.slot == SLOT_STOP]
+            assert sorted((order.sleeve, order.lots) for order in stops) == [(0, 9), (1, 18)]
+            assert await life.one.import_all() == 2, "only what was over before is somebody else's"
+            again = await life.again()
+            assert again.positions == 2
+            assert life.one.books.positions["lots"][:, 0].tolist() == before
+
+
+async def test_funding_of_the_past_is_in_the_margin_again(file: Path) -> None:
+    """An isolated position pays from its own margin: after a restart its liquidation is where it was."""
+    async with kept(file, sleeves=2) as life:
+        await life.hold(10, v=0)
+        await life.hold(20, v=1)
+        margins = life.one.books.positions["margin_e8"][:, 0].copy()
+        await life.one.funding(-3_000_000)
+        before = life.one.books.positions.copy()
+        assert (before["margin_e8"][:, 0] - margins).tolist() == [-1_000_000, -2_000_000]
+        await life.flush()
+        await life.again()
+        for v in range(2):
+            assert same_positions(before[v : v + 1, 0], life.one.books.positions[v : v + 1, 0], *SAME) == []
+        assert int(life.one.books.account.margin_e8[0]) == int(before["margin_e8"].sum())
 
 
 async def states(life: Kept) -> dict[str, str]:

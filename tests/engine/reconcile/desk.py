@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from perpdesk.domain.books import BooksContradiction
 from perpdesk.engine import ids
-from perpdesk.engine.reconcile.attribute import EXTERNAL, Cause, attribute, cause_of
+from perpdesk.engine.reconcile.attribute import EXTERNAL, attribute
 from perpdesk.engine.reconcile.compare import (
     Finding,
     Holding,
@@ -62,8 +62,7 @@ class Desk:
         if named is not None and named.version != ids.GUARDIAN:
             held[0 if named.version == "s2" else 1] += fill.side * fill.lots
             return
-        cause = Cause.DISASTER_STOP if named is not None else cause_of(fill.client_id)
-        for part in attribute(cause, fill.side, fill.lots, fill.fee_e8, held, self.outside[fill.symbol]):
+        for part in attribute(fill.side, fill.lots, fill.fee_e8, held, self.outside[fill.symbol]):
             if part.owner == EXTERNAL:
                 self.outside[fill.symbol] += fill.side * part.lots
             else:

@@ -44,7 +44,7 @@ def test_a_persons_position_is_nobodys() -> None:
 
 def test_our_exits_and_the_exchanges_closes_count() -> None:
     found = adopt(4, rows((10, V2), (-4, own_id("s4")), (2, "web_1"), (-4, "adl_autoclose")))
-    assert (held(found), found.external) == ({"s2": 3}, 1)
+    assert (held(found), found.external) == ({"s2": 4}, 0)
     found = adopt(5, rows((10, V2), (-10, own_id("dz", version="grd")), (5, V3)))
     assert held(found) == {"s3": 5}
 

@@ -70,7 +70,7 @@ def test_the_exchanges_own_client_ids_say_the_cause(client_id: str, cause: Cause
 def test_a_foreign_fill_takes_external_lots_then_sleeves_then_opens(
     side: int, size: int, sleeves: list[int], external: int, parts: list[tuple[int, int, bool]]
 ) -> None:
-    found = attribute(FOREIGN, side, size, 0, sleeves, external)
+    found = attribute(side, size, 0, sleeves, external)
     assert [(part.owner, part.lots, part.opens) for part in found] == parts
 
 
@@ -79,15 +79,15 @@ def test_a_foreign_fill_takes_external_lots_then_sleeves_then_opens(
     ("side", "size", "sleeves", "external", "parts"),
     [
         (SELL, 13, [6, 4], 3, [(EXTERNAL, 3), (0, 6), (1, 4)]),
-        (SELL, 6, [6, 4], 2, [(EXTERNAL, 1), (0, 3), (1, 2)]),
-        (SELL, 1, [2, 2], 2, [(0, 1)]),  # external comes last on ties
-        (BUY, 4, [-6, 9], -2, [(EXTERNAL, 1), (0, 3)]),  # the other side is not touched
+        (SELL, 6, [6, 4], 2, [(EXTERNAL, 2), (0, 2), (1, 2)]),  # 2.4 and 1.6: the larger remainder
+        (SELL, 1, [2, 2], 2, [(EXTERNAL, 1)]),
+        (BUY, 4, [-6, 9], -2, [(EXTERNAL, 2), (0, 2)]),  # the other side is not touched
     ],
 )
-def test_a_forced_close_takes_from_everybody_on_its_side(
+def test_a_forced_close_takes_external_lots_first_as_a_foreign_fill_does(
     cause: Cause, side: int, size: int, sleeves: list[int], external: int, parts: list[tuple[int, int]]
 ) -> None:
-    found = attribute(cause, side, size, 0, sleeves, external)
+    found = attribute(side, size, 0, sleeves, external)
     assert [(part.owner, part.lots) for part in found] == parts
 
 
@@ -102,7 +102,7 @@ def test_nothing_is_lost_and_nobody_is_turned(
     cause: Cause, side: int, size: int, fee_e8: int, held: tuple[list[int], int]
 ) -> None:
     sleeves, external = held
-    parts = attribute(cause, side, size, fee_e8, sleeves, external)
+    parts = attribute(side, size, fee_e8, sleeves, external)
     assert sum(part.lots for part in parts) == size
     assert sum(part.fee_e8 for part in parts) == fee_e8
     assert all(part.lots > 0 for part in parts)
@@ -121,9 +121,9 @@ def test_the_order_of_the_sleeves_matters_by_one_lot_at_most(
 ) -> None:
     sleeves, external = held
     places = data.draw(st.permutations(range(len(sleeves))))
-    now, _ = after(side, attribute(FOREIGN, side, size, 0, sleeves, external), sleeves, external)
+    now, _ = after(side, attribute(side, size, 0, sleeves, external), sleeves, external)
     moved = [sleeves[i] for i in places]
-    again, _ = after(side, attribute(FOREIGN, side, size, 0, moved, external), moved, external)
+    again, _ = after(side, attribute(side, size, 0, moved, external), moved, external)
     assert all(abs(again[place] - now[i]) <= 1 for place, i in enumerate(places))
 
 
@@ -152,7 +152,7 @@ def test_money_is_shared_to_the_last_digit(amount_e8: int, weights: list[int]) -
 @pytest.mark.parametrize(("size", "side"), [(0, 1), (-1, 1), (5, 0)])
 def test_a_fill_of_nothing_is_an_error(size: int, side: int) -> None:
     with pytest.raises(ValueError, match="a fill of"):
-        attribute(FOREIGN, side, size, 0, [1], 0)
+        attribute(side, size, 0, [1], 0)
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_quantities_add_up_and_the_average_lies_between_the_prices(steps: list[t
 def test_every_part_of_a_fill_is_one_row_with_a_key_of_its_own(cause: Cause, kinds: list[str]) -> None:
     held, external = [6, 4], 2
     size = 9 if cause is not Cause.FOREIGN else 13
-    parts = attribute(cause, -1, size, 90, held, external)
+    parts = attribute(-1, size, 90, held, external)
     if cause is Cause.FOREIGN:
         assert [(part.owner, part.lots) for part in parts] == [(EXTERNAL, 2), (0, 6), (1, 4), (EXTERNAL, 1)]
         kinds = ["from_external", "manual_close", "manual_close", "to_external"]
@@ -122,7 +122,7 @@ def test_every_part_of_a_fill_is_one_row_with_a_key_of_its_own(cause: Cause, kin
 
 
 def test_a_part_of_a_position_is_a_partial_close() -> None:
-    parts = attribute(Cause.FOREIGN, -1, 4, 0, [6, 4], 0)
+    parts = attribute(-1, 4, 0, [6, 4], 0)
     rows = adjustments(
         parts, account_id=7, symbol="B", position_side=PositionSide.BOTH, cause=Cause.FOREIGN, trade_id=1,
         side=-1, price=D(1), lot_step=D(1), ms=1, held=[6, 4], position_ids=[1, 2], realised_e8=[0, 0],

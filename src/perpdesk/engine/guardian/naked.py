@@ -11,9 +11,10 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-# An uncovered position is tried again from here on, and closed at the market from there on.
+# An uncovered position is tried again from here on, and closed at the market from there on: it is to be
+# closed by 20 s, with a refusal or a lost answer on the way.
 REPEAT_MS = 3_000
-CLOSE_MS = 20_000
+CLOSE_MS = 15_000
 # Fill-to-stop times kept for the quantiles; the largest of all is kept besides.
 TIMES_KEPT = 4_096
 CAUSE_UNKNOWN = "UNREACHABLE"
@@ -28,7 +29,7 @@ class Escalation(Enum):
 
 
 def escalation(age_ms: int) -> Escalation:
-    """At so many counted ms without cover. Exactly 3 s repeats, exactly 20 s closes."""
+    """At so many counted ms without cover. Exactly 3 s repeats, exactly 15 s closes."""
     if age_ms >= CLOSE_MS:
         return Escalation.CLOSE
     return Escalation.REPEAT if age_ms >= REPEAT_MS else Escalation.WAIT

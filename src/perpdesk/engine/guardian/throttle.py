@@ -7,17 +7,26 @@ The first (RTS 6, article 15) switches a strategy off until a person switches it
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from perpdesk.domain.errors import InputError, Refused
+from perpdesk.kernel.records import SLOT_OWN
 
 REPEATS_MAX = 10
 REPEATS_WINDOW_MS = 60_000
 FIGHTS_MAX = 3
 FIGHTS_WINDOW_MS = 600_000
 REPEATED_EXECUTION = "REPEATED_EXECUTION"
+# The states of an account under which switched-off strategies, and people's words about them, are kept.
+STATE, RELEASES = "throttle", "throttle_release"
+
+
+def repeats_of(slots: int) -> int:
+    """How often a minute a strategy with so many slots may execute on one symbol and side: ten times, and
+    each slot of its own (a level of a grid) filled and placed again once."""
+    return REPEATS_MAX + 2 * max(0, slots - SLOT_OWN)
 
 
 def _dropped(times: deque[int], before_ms: int) -> deque[int]:
@@ -26,15 +35,41 @@ def _dropped(times: deque[int], before_ms: int) -> deque[int]:
     return times
 
 
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A person's word that a strategy may go on. ms: when it was said."""
+
+    ms: int
+    by: str
+    reason: str
+
+
+def releases_of(state: Any) -> dict[str, Release]:
+    """People's words as they are kept; what cannot be read releases nothing."""
+    if not isinstance(state, dict):
+        return {}
+    return {
+        name: Release(row["ms"], row["by"], row["reason"])
+        for name, row in state.items()
+        if isinstance(row, dict) and isinstance(row.get("ms"), int) and row.get("by") and row.get("reason")
+    }
+
+
+def _is_released(release: Release | None, since_ms: int) -> bool:
+    return release is not None and release.ms >= since_ms
+
+
 @dataclass
 class RepeatThrottle:
     """Counts automated executions of one strategy, symbol and side.
 
-    The one that would exceed ``repeats_max`` within ``window_ms`` is refused and switches its strategy off.
+    The one that would exceed the strategy's limit (``limits``, else ``repeats_max``) within ``window_ms`` is
+    refused and switches its strategy off.
     """
 
     repeats_max: int = REPEATS_MAX
     window_ms: int = REPEATS_WINDOW_MS
+    limits: Mapping[str, int] = field(default_factory=dict)
     disabled: dict[str, int] = field(default_factory=dict)  # strategy → since (UTC ms)
     _sent: dict[tuple[str, int, int], deque[int]] = field(default_factory=dict)
 
@@ -43,7 +78,8 @@ class RepeatThrottle:
         if strategy in self.disabled:
             return REPEATED_EXECUTION
         times = self._sent.get((strategy, symbol, side))
-        if times is None or len(_dropped(times, now_ms - self.window_ms)) < self.repeats_max:
+        most = self.limits.get(strategy, self.repeats_max)
+        if times is None or len(_dropped(times, now_ms - self.window_ms)) < most:
             return None
         self.disabled[strategy] = now_ms
         return REPEATED_EXECUTION
@@ -67,6 +103,13 @@ class RepeatThrottle:
         del self.disabled[strategy]
         for place in [place for place in self._sent if place[0] == strategy]:
             del self._sent[place]
+
+    def heed(self, releases: Mapping[str, Release]) -> list[str]:
+        """Switch on what people have released since it was switched off. Answers which strategies."""
+        named = [name for name, since in self.disabled.items() if _is_released(releases.get(name), since)]
+        for name in named:
+            self.enable(name, by=releases[name].by, reason=releases[name].reason)
+        return named
 
     def to_state(self) -> dict[str, Any]:
         """What must survive a restart, as JSON."""

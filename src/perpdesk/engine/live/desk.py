@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -18,13 +19,22 @@ from perpdesk.domain.errors import LeaseHeld, PerpdeskError
 from perpdesk.domain.ownership import SymbolTaken
 from perpdesk.engine.alarms import Alarms
 from perpdesk.engine.canary import Canary, CanaryResult, Perch, StreamSightings
+from perpdesk.engine.clock_watch import watch_clock
+from perpdesk.engine.close_ladder import IN_THE_WAY
 from perpdesk.engine.delivery import Delivery
 from perpdesk.engine.guardian.breaker import Breaker, LossLimits
 from perpdesk.engine.guardian.disaster import DisasterRule
 from perpdesk.engine.guardian.limits import COMPILED_IN, Ceilings, WireLimits
 from perpdesk.engine.guardian.naked import figures
 from perpdesk.engine.guardian.staleness import AgeLimits, Freshness
-from perpdesk.engine.guardian.throttle import RepeatThrottle
+from perpdesk.engine.guardian.throttle import (
+    RELEASES,
+    REPEATED_EXECUTION,
+    RepeatThrottle,
+    releases_of,
+    repeats_of,
+)
+from perpdesk.engine.guardian.throttle import STATE as THROTTLE
 from perpdesk.engine.heartbeat import Pulse, beat_for_ever
 from perpdesk.engine.ids import ClientIds
 from perpdesk.engine.live.money import Money
@@ -40,7 +50,7 @@ from perpdesk.engine.reconcile.loop import Reconciler, Report
 from perpdesk.engine.recording import StoreRecorder
 from perpdesk.engine.sleeve import Sleeve
 from perpdesk.engine.wire import Rungs, WireGate
-from perpdesk.kernel.records import NONE, SLOT_ENTRY
+from perpdesk.kernel.records import NONE, SLOT_ENTRY, STOP
 from perpdesk.kernel.replay import Books
 from perpdesk.market.universe import Universe
 from perpdesk.ports import (
@@ -60,24 +70,20 @@ from perpdesk.ports import (
 
 LOG = logging.getLogger(__name__)
 
-# A clock that moves by more than this against the steady one within a second has been set.
-CLOCK_JUMP_MS = 2_000
 SWITCH_MS = 2_000
-# The state under which switched-off strategies are kept.
-THROTTLE = "throttle"
 SWITCH_STALE_MS = 15_000
 FLUSH_AGAIN_MS = 500
+RECONCILE_MS = 30_000
+# A round that could not be completed is repeated after this, then after twice as long, and so on.
+RECONCILE_AGAIN_MS = 1_000
 # Reconciling again after a doubt waits at least this long.
 RECONCILE_GAP_MS = 2_000
 START_AGAIN_MS = 1_000
+# The first read of a recovery is asked again after so long, then after twice as long, and so on.
+WALLET_S, WALLET_MOST_S = 2.0, 20.0
+# The first answers of a start come within this, or a person is told.
+START_LATE_MS = 5_000
 _WIND_DOWN_MS = 8_000
-
-
-class ClockJumped(PerpdeskError):
-    """The machine's clock was set, or the machine slept. The process ends and is started again."""
-
-    def __init__(self, by_ms: float) -> None:
-        super().__init__(f"the clock jumped by {by_ms:.0f} ms: start again; synchronise the machine's time")
 
 
 class LiveFeed(LiveVenue, Protocol):
@@ -105,7 +111,8 @@ class Checks:
     """What the desk can ask about the account besides positions and orders. None: it is not checked.
 
     settings: modes, leverages, margin types; wanted: as they must be. facts: what the canary compares;
-    expected: what must be so. stream: what the account's stream said of an order.
+    expected: what must be so. stream: what the account's stream said of an order. routes: when each stream
+    route last delivered (our ms); route_ms: the longest silence of each that is no failure.
     """
 
     settings: Callable[[], Awaitable[AccountSettings]] | None = None
@@ -113,6 +120,8 @@ class Checks:
     facts: Callable[[], Awaitable[Mapping[str, Any]]] | None = None
     expected: Mapping[str, Any] = field(default_factory=dict)
     stream: StreamSightings | None = None
+    routes: Callable[[], Mapping[str, int]] = dict
+    route_ms: Callable[[], Mapping[str, int]] = dict
 
 
 class _Marks(Freshness):
@@ -233,7 +242,8 @@ class LiveDesk:
         self.pulses = [
             Pulse(account_id, version, owner.claim.owner, build_hash, params_hash) for version in versions
         ]
-        self.throttle = RepeatThrottle()
+        slots = {name: sleeve.mind.strategy.slots for name, sleeve in zip(versions, sleeves, strict=True)}
+        self.throttle = RepeatThrottle(limits={name: repeats_of(n) for name, n in slots.items()})
         self.gate = WireGate(
             clock=clock,
             rungs=rungs,
@@ -286,11 +296,15 @@ class LiveDesk:
                 self.checks.facts,
                 store,
                 expected=self.checks.expected,
+                routes=self.checks.routes,
+                route_ms=self.checks.route_ms,
                 params_hash=params_hash,
             )
         self.reconciler: Reconciler | None = None
         self.recovered: Recovered | None = None
         self.is_ready = False
+        self._rounds_failed = 0  # of reconciliation, in a row
+        self._started_ms: int | None = None  # since when the streams are open
         self._with_backfill = with_backfill
         self._switch_on, self._switch_ms = False, 0
         self._rows = asyncio.Event()
@@ -298,6 +312,7 @@ class LiveDesk:
         self._stop = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._freed: dict[int, str] = {}
+        self._signal_ns = 0  # a stopwatch: when the newest minute came in
         self._kept_throttle: dict[str, Any] = self.throttle.to_state()
 
     # -- life --------------------------------------------------------------------------------
@@ -329,9 +344,11 @@ class LiveDesk:
         self._tasks.create_task(work)
 
     async def _until_stopped(self, tasks: asyncio.TaskGroup) -> None:
-        running = [tasks.create_task(self._own()), tasks.create_task(self.alarms.run())]
+        early = (self._own(), self.alarms.run(), self._watch_clock(), self._mind_silence())
+        running = [tasks.create_task(work) for work in early]
         await self.clock.sleep_until(self.owner.from_ms)
         await self.venue.start()
+        self._started_ms = self.clock.now_ms()
         await self._recover()
         running += [
             tasks.create_task(work)
@@ -343,7 +360,6 @@ class LiveDesk:
                 self._write(),
                 self._poll_switch(),
                 self._mind_money(),
-                self._watch_clock(),
                 self.money.run(),
                 beat_for_ever(self.pulses, self.store, self.clock, self.protection.is_working),
             )
@@ -364,15 +380,18 @@ class LiveDesk:
         self.recovery.epoch = self.owner.epoch
         for pulse in self.pulses:
             pulse.epoch = self.owner.epoch
+        patience_s = WALLET_S
         while True:
             try:
-                wallet_e8 = await self.venue.wallet_e8()
+                async with asyncio.timeout(patience_s):  # positions may be waiting for their stops
+                    wallet_e8 = await self.venue.wallet_e8()
                 self.recovered = await self.recovery.run(self.clock.now_ms())
                 break
-            except PerpdeskError as error:
+            except (PerpdeskError, TimeoutError) as error:
+                patience_s = min(WALLET_MOST_S, 2 * patience_s)
                 if self.engine.executor.codes:
                     raise  # half-built books are not built upon: the next process begins anew
-                LOG.warning("recovery is tried again: %s", error)
+                LOG.warning("recovery is tried again: %r", error)
                 await self.clock.sleep_until(self.clock.now_ms() + START_AGAIN_MS)
         await self.money.begin(wallet_e8)
         self.outside.begin(await self.store.external_lots(self.account_id))
@@ -425,6 +444,7 @@ class LiveDesk:
     async def _feed(self) -> None:
         async for message in self.venue.messages():
             if isinstance(message, StepClosed):
+                self._signal_ns = time.perf_counter_ns()
                 for s, open_ms in enumerate(message.bars["open_ms"].tolist()):
                     if open_ms >= 0:
                         self.freshness.bar_closed(s, message.now_ms)
@@ -438,7 +458,8 @@ class LiveDesk:
     async def _reconcile(self) -> None:
         assert self.reconciler is not None
         while True:
-            await self._pause_or(self._doubt, 30_000)
+            failed = min(self._rounds_failed, 5)
+            await self._pause_or(self._doubt, RECONCILE_AGAIN_MS << failed - 1 if failed else RECONCILE_MS)
             self._doubt.clear()
             await self._reconcile_once()
             await self.clock.sleep_until(self.clock.now_ms() + RECONCILE_GAP_MS)
@@ -446,6 +467,7 @@ class LiveDesk:
     async def _reconcile_once(self) -> Report:
         assert self.reconciler is not None
         report = await self.reconciler.once()
+        self._rounds_failed = 0 if report.is_complete else self._rounds_failed + 1
         if report.is_complete:
             try:
                 self.protection.exchange_showed(await self.venue.legs(), await self.venue.open_orders())
@@ -497,30 +519,72 @@ class LiveDesk:
             answer = await self.store.trading_control(self.account_id)
             self._switch_on = isinstance(answer, TradingControl) and answer.trading_enabled
             self._switch_ms = self.clock.now_ms()
+            if self.throttle.disabled:
+                await self._heed_releases()
             await self.clock.sleep_until(self._switch_ms + SWITCH_MS)
+
+    async def _heed_releases(self) -> None:
+        """A person may have switched a strategy on again."""
+        try:
+            kept = await self.store.load_state(self.account_id, RELEASES, WHOLE_STRATEGY)
+        except PerpdeskError as error:
+            LOG.warning("releases of the throttle could not be read: %s", error)
+            return
+        for name in self.throttle.heed(releases_of(None if kept is None else kept.state)):
+            LOG.warning("%s may open again: a person has released it", name)
+            self.alarms.clear(REPEATED_EXECUTION, name)
+            self._rows_wait()
 
     async def _mind_money(self) -> None:
         """The breaker sees the marks every second, and its row is kept."""
         while True:
             began_ms = self.clock.now_ms()
-            self.freshness.look(began_ms)
             self.money.mark(self.protection.unrealised_e8())
             if not self.money.breaker.is_saved:
                 self._rows_wait()
+            if self.throttle.to_state() != self._kept_throttle:
+                self._throttle_tripped()
             self._measure(began_ms)
             await self.clock.sleep_until(began_ms + 1_000)
             self.metrics.observe("loop_lag_ms", max(0, self.clock.now_ms() - began_ms - 1_000))
 
-    async def _watch_clock(self) -> None:
-        """Timers hang on the clock: when it jumps against the steady one, begin anew (CLK-02, CLK-04)."""
-        steady = asyncio.get_running_loop().time
-        ahead_ms = self.clock.now_ms() - steady() * 1_000
+    async def _mind_silence(self) -> None:
+        """From the first second on: a start that waits for the exchange is told, too."""
         while True:
-            await self.clock.sleep_until(self.clock.now_ms() + 1_000)
-            now_ms = self.clock.now_ms() - steady() * 1_000
-            if abs(now_ms - ahead_ms) > CLOCK_JUMP_MS:
-                raise ClockJumped(now_ms - ahead_ms)
-            ahead_ms = now_ms
+            now_ms = self.clock.now_ms()
+            self.freshness.look(now_ms)
+            self._tell_of_silence(now_ms)
+            await self.clock.sleep_until(now_ms + 1_000)
+
+    def _tell_of_silence(self, now_ms: int) -> None:
+        """A person is told when the exchange or the database is not heard of (L6)."""
+        is_late = self._started_ms is None and now_ms - self.owner.from_ms > START_LATE_MS
+        unheard = "the exchange does not answer"
+        if is_late:
+            unheard = "the exchange has not answered what a start asks first"
+        told = (
+            ("UNREACHABLE", is_late or not self.venue.reachable(), unheard),
+            ("STORE_UNHEALTHY", self.owner.database_is_silent, "the lease could not be renewed"),
+        )
+        for code, holds, text in told:
+            if holds:
+                self.alarms.sound(code, text, key="silent")
+            else:
+                self.alarms.clear(code, "silent")
+        limit_ms = self.freshness.limits.mark_ms
+        symbols = self.universe.symbols
+        if self._started_ms is None or now_ms - self._started_ms <= limit_ms:
+            return  # no stream could have told of a price yet
+        old = [name for s, name in enumerate(symbols) if self.freshness.mark_age_ms(s, now_ms) > limit_ms > 0]
+        if old:
+            names = ", ".join(old[:5])
+            self.alarms.sound("STALE_PRICE", f"no news of {len(old)} of {len(symbols)} prices: {names}")
+        else:
+            self.alarms.clear("STALE_PRICE")
+
+    async def _watch_clock(self) -> None:
+        """When the clock is set, begin anew (CLK-02, CLK-04)."""
+        await watch_clock(self.clock)
 
     def _measure(self, now_ms: int) -> None:
         """Put the gauges that a person looks at first."""
@@ -548,7 +612,10 @@ class LiveDesk:
         self._doubt.set()
 
     def _judge(self, order: NewOrder) -> str | None:
-        return self.gate.judge(order)
+        refusal = self.gate.judge(order)
+        if refusal is None and order.slot == SLOT_ENTRY and self._signal_ns:
+            self.metrics.observe("signal_to_send_us", (time.perf_counter_ns() - self._signal_ns) // 1_000)
+        return refusal
 
     def _protect_only(self) -> str | None:
         if not self.is_ready:
@@ -592,11 +659,28 @@ class LiveDesk:
                 "PROTECTION_REFUSED", f"{order.client_id}: {answer.reason}", key=order.client_id
             )
             self.reconcile_soon()
+        if answer.code == IN_THE_WAY:
+            symbol = self.universe.symbols[order.symbol]
+            self.alarms.sound(
+                "ORDERS_IN_THE_WAY",
+                f"open orders of somebody else on {symbol} keep an exit from closing it whole: it goes in "
+                "parts; take those orders away",
+                key=symbol,
+            )
 
     def _sent(self, order: NewOrder, answer: Answer, ms: int) -> None:
         self.metrics.add("orders_total")
         if answer.outcome is Outcome.UNKNOWN:
             self.metrics.add("unknown_total")
+        if answer.outcome is Outcome.ACCEPTED and order.kind == STOP and order.reduce_only:
+            self._stop_stands(order, ms)
+
+    def _stop_stands(self, order: NewOrder, ms: int) -> None:
+        """The exchange has acknowledged a stop: the wait for it ends, if it is over all of the lots."""
+        place = (order.sleeve, order.symbol)
+        code, held = self.engine.executor.codes.get(place), abs(int(self.engine.books.positions[place].lots))
+        if code is not None and 0 < held <= order.lots:
+            self.protection.meter.acknowledged(code, ms)
 
     def _store_failed(self, error: StoreFailed) -> None:
         self.alarms.sound("STORE_UNHEALTHY", f"{error}")
@@ -639,6 +723,17 @@ class LiveDesk:
             )
             await self.store.save_state(row)
             self._kept_throttle = state
+
+    def _throttle_tripped(self) -> None:
+        """A strategy was switched off: told at once, and kept."""
+        for name in self.throttle.disabled:
+            self.alarms.sound(
+                REPEATED_EXECUTION,
+                f"{name} executes too often and opens nothing more: find out why, then "
+                f"`perpdesk control release {name}`",
+                key=name,
+            )
+        self._rows_wait()
 
     def _is_entering(self, s: int) -> bool:
         return any(self.delivery.has_entry_on_its_way(v, s) for v in range(len(self.families)))

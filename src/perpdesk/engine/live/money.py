@@ -55,6 +55,7 @@ class Money:
     unrealised_e8: int = 0
     moved: asyncio.Event = field(default_factory=asyncio.Event)
     _keys: set[tuple[str, str, str]] = field(default_factory=set)
+    _told_ms: int | None = None  # the trip of which a person was told
 
     async def begin(self, wallet_e8: int) -> None:
         """At the start: the wallet, today's breaker row and what was booked today. Raises StoreFailed."""
@@ -85,9 +86,9 @@ class Money:
         self.unrealised_e8 = unrealised_e8
         cash_e8 = int(self.engine.books.account.cash_e8[0])
         equity_e8 = cash_e8 + unrealised_e8 if cash_e8 > 0 else None
-        was = self.breaker.is_tripped
         self.breaker.marked(self.venue.exchange_ms(), unrealised_e8, equity_e8)
-        if self.breaker.is_tripped and not was:
+        if self.breaker.tripped_ms not in (None, self._told_ms):  # by a mark or by a booking since the last
+            self._told_ms = self.breaker.tripped_ms
             self.alarms.sound("DAILY_LOSS", "the day's loss limit is reached: entries are over for today")
         self.engine.books.account.tripped = int(self.breaker.is_tripped)
 
@@ -153,8 +154,10 @@ class Money:
         return len(fresh)
 
     async def _funding(self, one: Income, now_ms: int) -> None:
-        """Book a line of funding; what comes after the close stands beside the finished row."""
-        if await self.engine.book_funding(self.universe.index(one.symbol), one.amount_e8, one.ms):
+        """Book a line of funding; the part of no sleeve, and what comes after the close, stands beside the
+        rows."""
+        rest_e8 = await self.engine.book_funding(self.universe.index(one.symbol), one.amount_e8, one.ms)
+        if rest_e8 == 0:
             return
         self.recorder.adjust(
             Adjustment(
@@ -165,7 +168,7 @@ class Money:
                 qty=Decimal(0),
                 source_key=f"funding:{one.symbol}:{one.key}",
                 ms=now_ms,
-                funding=units.money_of(one.amount_e8),
+                funding=units.money_of(rest_e8),
             )
         )
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from decimal import Decimal
 
 from perpdesk.domain import units
-from perpdesk.domain.account_books import ExternalLots
+from perpdesk.domain.account_books import Adjustment, AdjustmentKind, ExternalLots
 from perpdesk.domain.books import FillRow
 from perpdesk.domain.errors import PerpdeskError
 from perpdesk.domain.events import ExternalFilled
@@ -85,6 +86,23 @@ class OutsideBooks:
             )
         )
         self._moved(fact.symbol, fact.side * part.lots, held, fact.price, fact.client_id)
+
+    def external_realised(self, fact: VenueFact, realised_e8: int) -> None:
+        rows, symbol = self._recorder.rows, self._universe.symbols[fact.symbol]
+        self._recorder.adjust(
+            Adjustment(
+                account_id=self._account_id,
+                symbol=symbol,
+                position_side=PositionSide.BOTH,
+                kind=AdjustmentKind.FROM_EXTERNAL,
+                qty=Decimal(0),
+                source_key=f"realised:{symbol}:{fact.trade_id}",
+                ms=fact.ms,
+                price=rows.price(fact.symbol, fact.price),
+                realized_pnl=units.money_of(realised_e8),
+                note="realised on the netted position beyond what the versions have booked",
+            )
+        )
 
     def order_taken(self, order: NewOrder, reason: str, ms: int) -> bool:
         return self.fights.may((order.sleeve, order.symbol), self._clock.now_ms())

@@ -82,6 +82,7 @@ class Protection:
     _flat_since: dict[int, int] = field(default_factory=dict)
     _rung: Rung = Rung.NORMAL
     _was_reachable: bool = True
+    _leaving: set[str] = field(default_factory=set)  # disaster stops that we take back ourselves
 
     # -- what the desk tells -----------------------------------------------------------------
 
@@ -100,6 +101,7 @@ class Protection:
                 self.disasters[order.client_id] = order
         for client_id in [one for one in self.disasters if one not in listed]:
             del self.disasters[client_id]
+        self._leaving &= listed
         self.seen_ms = {key: ms for key, ms in self.seen_ms.items() if now_ms - ms < 2 * CONFIRMED_MS}
 
     def filled(self, v: int, s: int) -> None:
@@ -114,6 +116,9 @@ class Protection:
     def disaster_gone(self, client_id: str) -> None:
         """The exchange, or somebody, ended a disaster stop. It is put back, but not for ever (HUM-05)."""
         order = self.disasters.pop(client_id, None)
+        if client_id in self._leaving:
+            self._leaving.discard(client_id)  # we have asked for it: nobody fights
+            return
         if order is None or self.net_lots(order.symbol) == 0:
             return
         if not self.fights.may(order.symbol, self.clock.now_ms()):
@@ -152,10 +157,27 @@ class Protection:
         self._obey(self.rungs.now(), now_ms)
         legs = self.book_legs()
         covers = self.audit.judge(legs, self._sightings(now_ms), now_ms=now_ms, claims=self._claims())
+        self._read_unheard(legs)
         self._escalate(covers, now_ms)
         self._disasters(legs, now_ms)
         self.last_ms = now_ms
         return covers
+
+    def _read_unheard(self, legs: Sequence[Leg]) -> None:
+        """A stop that has triggered, or that the mark has passed, has probably traded. What the stream has
+        not told of it is read before anybody believes that it did not act: a close beside it would take
+        somebody else's lots."""
+        held = {leg.symbol: leg for leg in legs}
+        delivery = self.engine.delivery
+        suspects = set()
+        for order in delivery.held_orders():
+            leg, sent = held.get(order.symbol), delivery.orders.get(order.client_id)
+            if order.kind != STOP or leg is None or sent is None or not leg.mark_price:
+                continue
+            if sent.was_triggered or -order.side * (order.price - leg.mark_price) >= 0:
+                suspects.add(order.symbol)
+        for s in sorted(suspects):
+            self.venue.catch_up(s)
 
     def book_legs(self) -> list[Leg]:
         """What our books hold, as the exchange would show it, with its newest marks."""
@@ -313,6 +335,7 @@ class Protection:
         again_ms = 0
         try:
             for client_id in step.cancel:
+                self._leaving.add(client_id)
                 answer = await self.venue.cancel(step.symbol, client_id)
                 if answer.outcome is Outcome.UNKNOWN:
                     again_ms = DISASTER_AGAIN_MS

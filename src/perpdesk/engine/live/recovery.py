@@ -11,13 +11,25 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from perpdesk.domain import units
-from perpdesk.domain.books import WHOLE_STRATEGY, FillQuery, FillRow, IntentRow, PositionRow
+from perpdesk.domain.books import (
+    WHOLE_STRATEGY,
+    FillQuery,
+    FillRow,
+    FillSource,
+    IntentRow,
+    PositionRow,
+)
 from perpdesk.domain.errors import NeedsPerson
 from perpdesk.domain.order import PositionSide, Side
 from perpdesk.domain.position import PositionStatus
 from perpdesk.engine.ids import Named, leg_of, parse
 from perpdesk.engine.live_engine import LiveEngine
+from perpdesk.engine.reconcile.adopt import Claim, adoption
+from perpdesk.engine.reconcile.entry_time import Found
+from perpdesk.engine.recorder import Entry
 from perpdesk.engine.recording import StoreRecorder
 from perpdesk.kernel.records import (
     BUY,
@@ -96,7 +108,8 @@ class Recovery:
                 self.engine.books.slots[place[0], place[1], SLOT_EXIT].tag = tag
                 leaving.append((*place, tag))
         await self._external()
-        for s in sorted({place[1] for place in map(self._place_of_row, rows) if place is not None}):
+        held = {place[1] for place in map(self._place_of_row, rows) if place is not None}
+        for s in sorted(held | set(np.flatnonzero(self.engine.external).tolist())):
             await self._drift(s, [row for row in rows if row.symbol == self.universe.symbols[s]])
         in_doubt = 0
         for intent in intents:
@@ -105,6 +118,7 @@ class Recovery:
         for fill in await self.store.fills(FillQuery(account_id=self.account_id, from_ms=since_ms - 60_000)):
             if fill.symbol in self.universe.symbols:
                 self.engine.seen.add((self.universe.index(fill.symbol), fill.trade_id))
+        claimed = 0 if rows else await self._lost_database(now_ms)
         adopted = 0
         # of several in one place the largest is kept until the right one stands
         for order in sorted(await self.venue.open_orders(), key=lambda one: (-one.lots, one.client_id)):
@@ -113,7 +127,74 @@ class Recovery:
             LOG.error(
                 "a live position of %s on %s is not this run's: external", row.signal_version, row.symbol
             )
-        return Recovered(resumed, in_doubt, adopted, tuple(strangers), since_ms, tuple(leaving))
+        return Recovered(resumed + claimed, in_doubt, adopted, tuple(strangers), since_ms, tuple(leaving))
+
+    async def _lost_database(self, now_ms: int) -> int:
+        """Positions that our own orders opened and no row tells of: the database is younger than they are.
+
+        Their rows are written anew, and all fills since the netted position began are booked: each to the
+        version that its client id names, everybody else's by the common rule. How many versions hold again.
+        """
+        found = 0
+        for leg in await self.venue.legs():
+            s = leg.symbol
+            if s < 0 or leg.lots == 0 or any(self.engine.sleeve_lots(s)) or self.engine.external[s]:
+                continue
+            if any(place[1] == s for place in self.engine.executor.codes):
+                continue
+            window_ms = self.venue.exchange_ms() - WINDOW_MS
+            fills = await self.venue.fills_since(s, window_ms)
+            if any((s, fill.trade_id) in self.engine.seen for fill in fills):
+                continue  # the store knows this history: what differs is the reconciler's to explain
+            codes = frozenset(self.engine.version_codes)
+            told = adoption(
+                leg.lots, fills, window_ms, account_id=self.account_id, versions=codes,
+                entry_price=leg.entry_price or None,
+            )  # fmt: skip
+            if not told.claims or not isinstance(told.opening, Found):
+                continue
+            unit = int(self.engine.books.instruments[s].unit_e8)
+            notional_e8 = abs(leg.lots) * leg.entry_price * unit
+            leverage = max(1, round(notional_e8 / leg.margin_e8)) if leg.margin_e8 > 0 else 1
+            for claim in told.claims:
+                await self._claim(claim, s, leverage, now_ms)
+            ordered = sorted(fills, key=lambda fill: (fill.ms, fill.trade_id))
+            first = [fill.trade_id for fill in ordered].index(told.opening.trade_id)
+            for fill in ordered[first:]:
+                for claim in told.claims:  # a reaction ends the code of a version that holds nothing yet
+                    v = self.engine.version_codes.index(claim.version)
+                    self.engine.executor.codes.setdefault((v, s), claim.position_code)
+                await self.engine.import_fill(fill, FillSource.REST)
+            found += len(told.claims)
+        await self.recorder.flush()
+        return found
+
+    async def _claim(self, claim: Claim, s: int, leverage: int, now_ms: int) -> None:
+        """Write the row of a position anew; its fills are booked to it after this."""
+        v = self.engine.version_codes.index(claim.version)
+        opened = claim.parts[0].fill
+        LOG.error("%s holds %s without a row: adopted", claim.version, self.universe.symbols[s])
+        position = self.engine.books.positions[v, s]
+        position.leverage = leverage
+        order = NewOrder(
+            opened.client_id, s, v, SLOT_ENTRY, MARKET, opened.side, 0,
+            sum(part.lots for part in claim.parts if part.fill.client_id == opened.client_id),
+            False, 0, 0, leverage,
+        )  # fmt: skip
+        entry = Entry(
+            sleeve=v, symbol=s, position_code=claim.position_code, side=opened.side, lots=order.lots,
+            price=opened.price, leverage=leverage, score=0.0, score_max=0.0, stop_ppm=0, timeout_ms=0,
+            ms=now_ms,
+        )  # fmt: skip
+        if not await self.recorder.entry_approved(entry, order):
+            raise NeedsPerson(f"the row of {claim.version} on {self.universe.symbols[s]} cannot be written")
+        self.engine.executor.codes[v, s] = claim.position_code
+        for k in range(self.engine.books.slots.shape[2]):
+            self.engine.delivery.begin_attempts(claim.position_code, k, self.epoch * ATTEMPTS - 1)
+        for part in claim.parts:
+            named = parse(part.fill.client_id)
+            if named is not None and named.slot is not None and named.position_code == claim.position_code:
+                self.engine.delivery.begin_attempts(claim.position_code, named.slot, named.attempt)
 
     def _place_of_row(self, row: PositionRow) -> tuple[int, int] | None:
         if row.signal_version not in self.versions or row.symbol not in self.universe.symbols:
@@ -159,12 +240,21 @@ class Recovery:
         if row.best_price is not None and position.lots:
             best = units.to_units(row.best_price, self.universe.price_digits[s], "best_price")
             position.best, position.armed = best, 1
-        # the wallet is read from the exchange: these fills are in it already
+        if position.lots:  # an isolated position has paid it from its margin
+            engine.sleeves[v].compiled.book_funding_amount(
+                books.account, books.instruments, books.positions, books.slots, books.heads, v, s,
+                units.money_e8(row.funding),
+            )  # fmt: skip
+        else:
+            position.funding_e8 += units.money_e8(row.funding)
+        # the wallet is read from the exchange: these fills and payments are in it already
         margin, held = int(books.account.margin_e8[0]), int(books.account.open_positions[0])
         books.account[:] = cash
         books.account.margin_e8, books.account.open_positions = margin, held
-        position.funding_e8 += units.money_e8(row.funding)
         self.recorder.resume(row, v, s, folded)
+        if row.status is PositionStatus.BUILDING and isinstance(row.batch_plan, dict):
+            newest = row.batch_filled if isinstance(row.batch_filled, dict) else row.batch_plan
+            engine.executor.resume_plan(v, s, newest)
 
     async def _drift(self, s: int, live: Sequence[PositionRow]) -> None:
         """What the exchange has realised beyond the sleeves since the symbol was last flat.
@@ -172,7 +262,8 @@ class Recovery:
         Rows that are closed since then had their part in it, and so had external lots.
         """
         engine, symbol, step = self.engine, self.universe.symbols[s], self.universe.lot_step[s]
-        since_ms = min(row.created_ms for row in live) - WINDOW_MS
+        newest_ms = self.venue.exchange_ms()
+        since_ms = min((row.created_ms for row in live), default=newest_ms) - WINDOW_MS
         fills = await self.store.fills(FillQuery(account_id=self.account_id, symbol=symbol, from_ms=since_ms))
         held: dict[int | None, int] = {None: int(engine.external[s])}
         for row in live:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from perpdesk.domain.order import PositionSide
 from perpdesk.engine import ids
 from perpdesk.engine.ids import Named
-from perpdesk.engine.reconcile.attribute import EXTERNAL, Cause, attribute, cause_of, money_shares
+from perpdesk.engine.reconcile.attribute import EXTERNAL, attribute, money_shares
 from perpdesk.engine.reconcile.entry_time import EntryTime, Execution, Found, entry_time
 from perpdesk.ports import VenueFill
 
@@ -102,14 +102,10 @@ class _Book:
     def take(self, fill: VenueFill, lots: int, fee_e8: int) -> None:
         """Move ``lots`` of a fill."""
         named = ids.parse(fill.client_id)
-        cause = cause_of(fill.client_id)
-        if named is not None and named.account_id == self._account_id:
-            if named.version in self._versions:
-                self._move(self._place(named), fill, lots, fee_e8)
-                return
-            if named.version == ids.GUARDIAN:
-                cause = Cause.DISASTER_STOP
-        for part in attribute(cause, fill.side, lots, fee_e8, self._held, self.external):
+        if named is not None and named.account_id == self._account_id and named.version in self._versions:
+            self._move(self._place(named), fill, lots, fee_e8)
+            return
+        for part in attribute(fill.side, lots, fee_e8, self._held, self.external):
             if part.owner == EXTERNAL:
                 self.external += fill.side * part.lots
             else:

@@ -26,7 +26,7 @@ class Cause(Enum):
 
     @property
     def is_forced(self) -> bool:
-        """Does it take from everybody on its side alike, the external ledger included?"""
+        """Did the exchange, or our own last resort, close it, and not a person?"""
         return self is not Cause.FOREIGN
 
 
@@ -82,30 +82,25 @@ def money_shares(amount_e8: int, weights: Sequence[int]) -> list[int]:
     return parts if amount_e8 >= 0 else [-part for part in parts]
 
 
-def attribute(
-    cause: Cause, side: int, lots: int, fee_e8: int, sleeves: Sequence[int], external: int
-) -> list[Part]:
+def attribute(side: int, lots: int, fee_e8: int, sleeves: Sequence[int], external: int) -> list[Part]:
     """The parts of a fill of ``lots`` (> 0) on ``side`` (+1 bought, -1 sold), in the order to book them.
 
-    sleeves: signed lots by sleeve; external: signed lots. Foreign: external lots on the other side first,
-    then the sleeves pro rata, what is left opens external lots. Forced: all on the other side pro rata,
-    external too. The parts' lots sum to ``lots``, their fees to ``fee_e8``.
+    sleeves: signed lots by sleeve; external: signed lots. Whatever the cause (score.md §12): external lots
+    on the other side first, then the sleeves pro rata; what is left opens external lots. The parts' lots sum
+    to ``lots``, their fees to ``fee_e8``.
     """
     if lots <= 0 or side not in (1, -1):
         raise ValueError(f"a fill of {lots} lots on side {side}")
     owners = [*range(len(sleeves)), EXTERNAL]
     room = [max(0, -side * held) for held in (*sleeves, external)]
     taken = [0] * len(owners)
-    left = lots
-    if not cause.is_forced:
-        taken[-1] = min(left, room[-1])
-        left -= taken[-1]
-        room[-1] = 0
-    reducible = sum(room)
-    if reducible and left:
-        for i, part in enumerate(shares(min(left, reducible), room)):
+    taken[-1] = min(lots, room[-1])
+    left, room[-1] = lots - taken[-1], 0
+    reducible = min(left, sum(room))
+    if reducible:
+        for i, part in enumerate(shares(reducible, room)):
             taken[i] += part
-        left -= min(left, reducible)
+        left -= reducible
     found = [(owner, part, False) for owner, part in zip(owners, taken, strict=True) if part]
     found.sort(key=lambda one: one[0])  # external first: it is EXTERNAL = -1
     if left:

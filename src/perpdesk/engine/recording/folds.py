@@ -39,7 +39,10 @@ class OrderFold:
 
 @dataclass
 class PositionFold:
-    """One position row as it is folded from its fills. cost_*: Σ price × lots, in price units."""
+    """One position row as it is folded from its fills. cost_*: Σ price × lots, in price units.
+
+    is_planned: more batches of its entry may come; batch_filled: its plan as it stands.
+    """
 
     id: int
     sleeve: int
@@ -57,6 +60,8 @@ class PositionFold:
     funding_e8: int = 0
     opened_ms: int | None = None
     status: PositionStatus = PositionStatus.BUILDING
+    is_planned: bool = False
+    batch_filled: dict[str, int] | None = None
 
     @property
     def held(self) -> int:

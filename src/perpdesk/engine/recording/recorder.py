@@ -7,12 +7,14 @@ work when the step is over (live: soon). Rows are folded from fills: nothing her
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from perpdesk.domain import events, units
@@ -20,6 +22,7 @@ from perpdesk.domain.account_books import Adjustment, IncomeRow
 from perpdesk.domain.books import (
     FillRow,
     IntentState,
+    NewPosition,
     PositionEnd,
     PositionExists,
     PositionRow,
@@ -29,6 +32,7 @@ from perpdesk.domain.books import (
 )
 from perpdesk.domain.order import OrderStatus, PositionSide, Side
 from perpdesk.domain.position import PositionStatus
+from perpdesk.domain.signal_books import Big4Regime, ScoreSignal, Seen, SymbolRating
 from perpdesk.engine.recorder import Booked, Entry
 from perpdesk.engine.recording.folds import OrderFold, PositionFold
 from perpdesk.engine.recording.rows import Rows, kind_of
@@ -43,9 +47,11 @@ from perpdesk.kernel.records import (
     tag_name,
 )
 from perpdesk.kernel.replay import Books
+from perpdesk.market.findings import utc_text
 from perpdesk.market.universe import Universe
 from perpdesk.ports import NewOrder, Store
 
+LOG = logging.getLogger(__name__)
 _ABORTED = "ENTRY_ABORTED"
 # Orders that have ended are remembered for late fills; the oldest are forgotten beyond this many.
 _ENDED_MAX = 2_000
@@ -70,6 +76,9 @@ class StoreRecorder:
     trading_mode: TradingMode = TradingMode.PAPER
     marks: bool = False
     on_rows: Callable[[], None] | None = None
+    seen: Callable[[int, int, int], Seen | None] = lambda v, s, side: None
+    regime: Callable[[], Big4Regime | None] = lambda: None
+    _regime_ms: int = 0
     _orders: dict[str, OrderFold] = field(default_factory=dict)
     _ended_orders: OrderedDict[str, OrderFold] = field(default_factory=OrderedDict)
     _positions: dict[str, PositionFold] = field(default_factory=dict)
@@ -92,7 +101,7 @@ class StoreRecorder:
     # -- facts -------------------------------------------------------------------------------
 
     async def entry_approved(self, entry: Entry, order: NewOrder) -> bool:
-        position, intent = self.rows.new_position(entry), self.rows.entry_intent(order, entry.ms)
+        position, intent = self._new_position(entry), self.rows.entry_intent(order, entry.ms)
         await self.flush()  # what came before this entry stands before it in the books, too
         try:
             position_id = await self.store.open_position(position, intent)
@@ -100,16 +109,65 @@ class StoreRecorder:
             return False
         except StoreFailed:
             position_id = await self._opened_after_all(order.client_id)
-        self._positions[entry.position_code] = PositionFold(
+        self._positions[entry.position_code] = self._fold_of(entry, position_id, order.client_id)
+        self._batch.intents.append(IntentStep(order.client_id, IntentState.SENT, entry.ms))
+        self._note_approved(entry)
+        return True
+
+    def _new_position(self, entry: Entry) -> NewPosition:
+        """The row of an entry with what its version saw, if that is a scorer."""
+        position = self.rows.new_position(entry)
+        seen = self.seen(entry.sleeve, entry.symbol, entry.side)
+        if seen is None:
+            return position
+        return msgspec.structs.replace(
+            position, entry_signal_type=seen.signal, signal_components=seen.components
+        )
+
+    def _signal(self, v: int, s: int, side: int, reason: str | None, ms: int) -> None:
+        """Put what a scorer wanted, and what became of it, into the books."""
+        seen = self.seen(v, s, side)
+        if seen is None or side == 0:
+            return
+        version = self.versions[v]
+        LOG.info(
+            "%s-SIGNAL symbol=%s side=%s score=%.2f other=%.2f act=%s reason=%s bar=%s params=%s",
+            version.upper(), self.rows.symbol(s), "LONG" if side > 0 else "SHORT", seen.score,
+            seen.other_score, "OPEN" if reason is None else "NONE", reason or "-",
+            utc_text(seen.bar_open_ms).replace(" ", "T"), self.params_hash[:6], extra={"version": version},
+        )  # fmt: skip
+        self._batch.signals.append(
+            ScoreSignal(
+                account_id=self.account_id,
+                version=self.versions[v],
+                symbol=self.rows.symbol(s),
+                side=PositionSide.LONG if side > 0 else PositionSide.SHORT,
+                bar_open_ms=seen.bar_open_ms,
+                score=seen.score,
+                other_score=seen.other_score,
+                components=seen.components if reason is None else None,
+                act="OPEN" if reason is None else "NONE",
+                reason=reason,
+                attempted=reason is None,
+                params_hash=self.params_hash,
+                created_ms=ms,
+            )
+        )
+        self._rows_wait()
+
+    def _fold_of(self, entry: Entry, position_id: int, client_id: str) -> PositionFold:
+        return PositionFold(
             id=position_id,
             sleeve=entry.sleeve,
             symbol=entry.symbol,
             side=entry.side,
             leverage=entry.leverage,
-            entry_client_id=order.client_id,
+            entry_client_id=client_id,
             timeout_ms=entry.timeout_ms,
         )
-        self._batch.intents.append(IntentStep(order.client_id, IntentState.SENT, entry.ms))
+
+    def _note_approved(self, entry: Entry) -> None:
+        self._signal(entry.sleeve, entry.symbol, entry.side, None, entry.ms)
         self.note(
             events.EntryApproved(
                 ms=entry.ms,
@@ -122,7 +180,6 @@ class StoreRecorder:
                 score_max=entry.score_max,
             )
         )
-        return True
 
     async def _opened_after_all(self, client_id: str) -> int:
         """The commit had no answer: read whether the row is there. Raises StoreFailed if it is not."""
@@ -141,11 +198,52 @@ class StoreRecorder:
                 verdict=VERDICT_NAMES[verdict],
             )
         )
+        self._signal(sleeve, symbol, side, VERDICT_NAMES[verdict], ms)
 
-    async def entry_dead(self, position_code: str, client_id: str, ms: int) -> None:
+    async def plan_approved(self, entry: Entry, plan: Mapping[str, int]) -> bool:
+        position = msgspec.structs.replace(self._new_position(entry), batch_plan=dict(plan))
+        await self.flush()
+        try:
+            position_id = await self.store.open_position(position, None)
+        except PositionExists:
+            return False
+        self._positions[entry.position_code] = self._fold_of(entry, position_id, "")
+        self._positions[entry.position_code].is_planned = True
+        self._note_approved(entry)
+        return True
+
+    async def batch_approved(self, position_code: str, order: NewOrder, ms: int) -> None:
+        position = self._positions[position_code]
+        await self.flush()
+        await self.store.record_intent(self.rows.entry_intent(order, ms, position.id))
+        position.entry_client_id = order.client_id
+        self._batch.intents.append(IntentStep(order.client_id, IntentState.SENT, ms))
+
+    async def batch_dead(self, client_id: str, ms: int) -> None:
+        kept = self._orders.get(client_id) or self._ended_orders.get(client_id)
+        if kept is None or not kept.lots:
+            self._batch.intents.append(IntentStep(client_id, IntentState.DEAD, ms))
+            self._rows_wait()
+
+    def plan_went_on(self, position_code: str, plan: Mapping[str, int], ms: int) -> None:
+        self._positions[position_code].batch_filled = dict(plan)
+        self._dirty_positions[position_code] = ms
+        self._rows_wait()
+
+    def plan_over(self, position_code: str, ms: int) -> None:
+        position = self._positions.get(position_code)
+        if position is not None:
+            position.is_planned = False
+            if position.status is PositionStatus.BUILDING:
+                position.status = PositionStatus.OPEN
+            self._dirty_positions[position_code] = ms
+            self._rows_wait()
+
+    async def entry_dead(self, position_code: str, client_id: str | None, ms: int) -> None:
         position = self._positions.pop(position_code)
         self._dirty_positions.pop(position_code, None)
-        self._batch.intents.append(IntentStep(client_id, IntentState.DEAD, ms))
+        if client_id is not None:
+            self._batch.intents.append(IntentStep(client_id, IntentState.DEAD, ms))
         zero = Decimal(0)
         end = PositionEnd(
             close_reason=_ABORTED,
@@ -247,7 +345,7 @@ class StoreRecorder:
             ms=ms,
         )
         entry_working = self.books.slots[position.sleeve, s, SLOT_ENTRY].kind != NONE
-        if position.status is PositionStatus.BUILDING and not entry_working:
+        if position.status is PositionStatus.BUILDING and not entry_working and not position.is_planned:
             position.status = PositionStatus.OPEN
         if booked.closed:
             self._batch.changes.append((position.id, ms, self.rows.change(position)))
@@ -274,6 +372,10 @@ class StoreRecorder:
         )
 
     async def step_over(self, ms: int, account: np.void) -> None:
+        regime = self.regime()
+        if regime is not None and regime.bar_close_ms != self._regime_ms:
+            self._regime_ms = regime.bar_close_ms
+            self._batch.regimes.append(regime)
         if self.on_rows is None:
             await self.flush()
         else:
@@ -288,6 +390,11 @@ class StoreRecorder:
     def note(self, event: events.AnyEvent) -> None:
         """Put a fact into the journal."""
         self._batch.journal.append(events.journal_entry(event))
+        self._rows_wait()
+
+    def rated(self, rating: SymbolRating) -> None:
+        """Write a symbol's new rating."""
+        self._batch.ratings.append(rating)
         self._rows_wait()
 
     def outside(self, row: FillRow) -> None:
@@ -329,6 +436,7 @@ class StoreRecorder:
         )
         for side, price, lots, realised_e8, fee_e8, ms in fills:
             position.add(side=side, price=price, lots=lots, realised_e8=realised_e8, fee_e8=fee_e8, ms=ms)
+        position.is_planned = row.status is PositionStatus.BUILDING and row.batch_plan is not None
         self._positions[row.position_code] = position
 
     def resume_entry(self, position_code: str, order: NewOrder) -> None:
@@ -364,7 +472,8 @@ class StoreRecorder:
     def _entry_is_over(self, client_id: str, ms: int) -> None:
         """The rest of a partly filled entry is gone: what is held is all there will be."""
         for code, position in self._positions.items():
-            if position.entry_client_id == client_id and position.status is PositionStatus.BUILDING:
+            building = position.status is PositionStatus.BUILDING and not position.is_planned
+            if position.entry_client_id == client_id and building:
                 position.status = PositionStatus.OPEN
                 self._dirty_positions[code] = ms
 

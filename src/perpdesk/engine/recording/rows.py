@@ -22,7 +22,7 @@ from perpdesk.domain.books import (
 )
 from perpdesk.domain.order import KIND_OF_CODE, OrderKind, PositionSide, Side
 from perpdesk.domain.position import PositionStatus
-from perpdesk.engine.ids import leg_of
+from perpdesk.engine.ids import attempt_in, leg_in
 from perpdesk.engine.recorder import Booked, Entry
 from perpdesk.engine.recording.folds import OrderFold, PositionFold
 from perpdesk.kernel.records import SLOT_ENTRY, TAG_LIQUIDATION, tag_name
@@ -79,18 +79,19 @@ class Rows:
             guard_params=dict(self.guards[entry.sleeve]),
         )
 
-    def entry_intent(self, order: NewOrder, ms: int) -> NewIntent:
-        """The intent that must be durable before an entry's order is sent."""
+    def entry_intent(self, order: NewOrder, ms: int, position_id: int | None = None) -> NewIntent:
+        """The intent that must be durable before an entry's order is sent; position_id: of an earlier row."""
         return NewIntent(
             account_id=self.account_id,
             symbol=self.symbol(order.symbol),
-            leg=leg_of(order.slot),
-            attempt=0,
+            leg=leg_in(order.client_id),
+            attempt=0 if position_id is None else attempt_in(order.client_id),
             client_id=order.client_id,
             delivery=Delivery.ONCE,
             request=self._request(order),
             params_hash=self.params_hash,
             created_ms=ms,
+            position_id=position_id,
         )
 
     def order(self, kept: OrderFold) -> OrderRow:
@@ -121,7 +122,7 @@ class Rows:
             commission=units.money_of(kept.commission_e8),
             commission_asset=ASSET,
             position_id=kept.position_id,
-            leg=leg_of(order.slot),
+            leg=leg_in(order.client_id),
             close_reason=kept.reason,
         )
 
@@ -190,6 +191,8 @@ class Rows:
             commission=units.money_of(position.commission_e8),
             funding=units.money_of(position.funding_e8),
         )
+        if position.batch_filled is not None:
+            change["batch_filled"] = position.batch_filled
         if position.opened_ms is None:
             return change
         record = self.books.positions[position.sleeve, s]

@@ -18,6 +18,7 @@ from perpdesk.domain.books import (
     StateRow,
     StoreFailed,
 )
+from perpdesk.domain.signal_books import Big4Regime, ScoreSignal, SymbolRating
 from perpdesk.ports import Store, StoreBooks
 
 # The strategy name under which the last written batch's number is kept.
@@ -46,12 +47,15 @@ class Batch:
     journal: list[JournalEntry] = field(default_factory=list)
     incomes: list[IncomeRow] = field(default_factory=list)
     adjustments: list[Adjustment] = field(default_factory=list)
+    signals: list[ScoreSignal] = field(default_factory=list)
+    regimes: list[Big4Regime] = field(default_factory=list)
+    ratings: list[SymbolRating] = field(default_factory=list)
     number: int = 0
 
     def __bool__(self) -> bool:
         return bool(
             self.intents or self.orders or self.fills or self.changes or self.ends or self.journal
-            or self.incomes or self.adjustments
+            or self.incomes or self.adjustments or self.signals or self.regimes or self.ratings
         )  # fmt: skip
 
     async def write(self, unit: StoreBooks) -> None:
@@ -70,6 +74,12 @@ class Batch:
             await unit.record_income(self.incomes)
         if self.adjustments:
             await unit.record_adjustments(self.adjustments)
+        if self.signals:
+            await unit.record_signals(self.signals)
+        for regime in self.regimes:
+            await unit.save_regime(regime)
+        for rating in self.ratings:
+            await unit.save_rating(rating)
         await unit.append_journal(self.journal)
 
 

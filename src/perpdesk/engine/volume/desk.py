@@ -21,15 +21,17 @@ from perpdesk.domain.volume_books import VolumePair, VolumeRun
 from perpdesk.engine.alarms import Alarms
 from perpdesk.engine.metrics import Metrics
 from perpdesk.engine.volume import records
+from perpdesk.engine.volume.ladder import RUN
 from perpdesk.engine.volume.lanes import Lanes
 from perpdesk.engine.volume.ledger import Ledger, VolumeBooks
 from perpdesk.engine.volume.market import Market
 from perpdesk.engine.volume.purse import Group, Losses, Slots
+from perpdesk.engine.volume.seat import Seat, Shared
 from perpdesk.engine.volume.status import Document, status_of
 from perpdesk.engine.volume.terms import NOTICE_HASH
 from perpdesk.engine.volume.timers import Timers
-from perpdesk.engine.volume.user import Seat, Shared, UserRun
-from perpdesk.engine.volume.venue import OtoVenue, Unread, UserVenue
+from perpdesk.engine.volume.user import UserRun
+from perpdesk.engine.volume.venue import OtoVenue, Unread, UserVenue, counter_of
 from perpdesk.ports import Clock
 from perpdesk.strategies.volume_target import run as v
 from perpdesk.strategies.volume_target.guards import Reason
@@ -41,6 +43,7 @@ from perpdesk.strategies.volume_target.volume import DAY_MS, Day, day_of, shown
 LOG = logging.getLogger(__name__)
 LEASE_MS = 30_000
 RENEW_MS = 10_000
+OBEY_MS = 200
 
 
 @dataclass
@@ -73,7 +76,10 @@ class Running:
 
 
 class Desk:
-    """The Python API. ``open`` it before, ``close`` it after; owner names this process in leases."""
+    """The Python API. ``open`` it before, ``close`` it after; owner names this process in leases.
+
+    state_of: RUN or a rung of the kill ladder for a user, None: unreadable, which is a HALT.
+    """
 
     def __init__(
         self,
@@ -85,7 +91,7 @@ class Desk:
         owner: str,
         alarms: Alarms | None = None,
         metrics: Metrics | None = None,
-        state_of: Callable[[int], str | None] = lambda _: "RUN",
+        state_of: Callable[[int], str | None] | None = None,
         on_change: Callable[[UserRun], None] = lambda _: None,
         needs_acceptance: bool = False,
     ) -> None:
@@ -96,11 +102,13 @@ class Desk:
         self.alarms = alarms or Alarms(clock)
         self.metrics = metrics or Metrics()
         self.running: dict[str, Running] = {}
-        self._venues, self._owner, self._state_of = venues, owner, state_of
+        self._venues, self._owner = venues, owner
+        self._has_ladder = state_of is not None
+        self._state_of = state_of or (lambda _: RUN)
         self._on_change, self._needs_acceptance = on_change, needs_acceptance
         self._places: dict[str, TokenPlace] = {}
         self._loaded_days: set[int] = set()
-        self._renewing = asyncio.Lock()
+        self._renewing, self._loading = asyncio.Lock(), asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -113,6 +121,8 @@ class Desk:
     def open(self) -> None:
         """Begin to write the ledger and to renew leases."""
         self._tasks = [asyncio.ensure_future(self.ledger.run()), asyncio.ensure_future(self._renew())]
+        if self._has_ladder:
+            self._tasks.append(asyncio.ensure_future(self._obey()))
 
     async def close(self) -> None:
         """Forget everything that still runs (its state is stored), write what waits, free the leases."""
@@ -230,6 +240,23 @@ class Desk:
                 running.strategy = strategy
         return fresh
 
+    async def resume_user(self, user_id: int) -> list[str]:
+        """Start a user again whose run was halted or refused, where its strategy still runs: with its key as
+        the vault has it now. A halt must have been cleared in the books before. Returns the strategies."""
+        resumed = []
+        for name, running in self.running.items():
+            effective = running.strategy.users.get(user_id)
+            task = running.tasks.get(user_id)
+            if effective is None or not running.is_running or (task is not None and not task.done()):
+                continue
+            before = running.runs.get(user_id)
+            if before is None or before.run.state is RunState.HALTED or before.error is not None:
+                running.errors.pop(user_id, None)
+                venue = self._venues[VolumeVenue(str(running.strategy["venue"]))]
+                await self._start_users(running, venue, (user_id,))
+                resumed.append(name)
+        return resumed
+
     # -- starting ---------------------------------------------------------------------------------------
 
     def _strategy(self, strategy_id: str) -> VolumeStrategy:
@@ -274,19 +301,35 @@ class Desk:
                         # what is left of the lease runs out; without it no pair starts
                         self.alarms.sound("LEASE_LOST", str(error), key=place.key)
 
+    async def _obey(self) -> None:
+        """Tell runs what the kill ladder says; pairs ask it themselves too, right before they go out."""
+        while True:
+            await self.clock.sleep_until(self.clock.now_ms() + OBEY_MS)
+            for one in list(self.running.values()):
+                for user, run in one.runs.items():
+                    if not run.is_over and (state := self._state_of(user)) != RUN:
+                        run.obey(state)
+
     async def _save_configs(self, strategy: VolumeStrategy) -> None:
         now_ms = self.clock.now_ms()
         for effective in strategy.users.values():
             await self.books.save_params_snapshot(effective.json, now_ms)
 
-    async def _start_users(self, running: Running, venue: OtoVenue) -> None:
+    async def _start_users(
+        self, running: Running, venue: OtoVenue, only: Sequence[int] | None = None
+    ) -> None:
         strategy, place, now_ms = running.strategy, running.place, venue.now_ms()
         await self._save_configs(strategy)
         today = day_of(now_ms)
-        if today not in self._loaded_days:
-            self._loaded_days.add(today)
-            self.losses.load(today, await self.books.volume_losses(today))
-        users = [user for user, one in strategy.users.items() if one["enabled"] is True]
+        async with self._loading:  # strategies may be started side by side, and none before it is known
+            if today not in self._loaded_days:
+                self.losses.load(today, await self.books.volume_losses(today))
+                self._loaded_days.add(today)
+        users = [
+            user
+            for user, one in strategy.users.items()
+            if one["enabled"] is True and (only is None or user in only)
+        ]
         if self._needs_acceptance:
             accepted = await self.books.volume_acceptances(NOTICE_HASH)
             for user in [one for one in users if one not in accepted]:
@@ -327,16 +370,20 @@ class Desk:
             one = UserRun(self._shared(running, venue), seat, run, effective, running.token, venues[user])
             loss = days[user][1] if user in days else Decimal(0)
             one.day_loss = loss
-            if user not in days:
+            if user not in days and run.day.day == today:  # a run of yesterday has its row already
                 self.ledger.put(user, records.day_row(run.day, loss, user, place.key), new=True)
             running.runs[user] = one
+            if user in readings and readings[user] is not None:
+                seen = records.reading_row(user, place.key, today, readings[user], None, venue.now_ms())
+                self.ledger.put(user, seen, new=True)
             if user in stored:
                 one.post(v.Reloaded(now_ms, run_terms(effective, running.token)))
                 one.post(v.RunRestarted(now_ms, run.pair_live))
             for row in pairs.get(user, ()):
                 one.adopt(row, is_current=run.pair_live and row.run_id == seat.run_id)
         for user, one in running.runs.items():
-            running.tasks[user] = asyncio.ensure_future(self._supervised(running, user, one))
+            if user in users and user not in running.errors:
+                running.tasks[user] = asyncio.ensure_future(self._supervised(running, user, one))
 
     async def _read_all(
         self, running: Running, venues: Mapping[int, UserVenue], day: int
@@ -345,7 +392,7 @@ class Desk:
 
         async def read(venue: UserVenue) -> Decimal | None:
             try:
-                return await venue.volume(day, side)
+                return await counter_of(venue, day, side)
             except Unread as error:
                 LOG.warning("volume: %s", error)
                 return None

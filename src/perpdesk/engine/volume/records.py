@@ -7,7 +7,14 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 import msgspec
 
-from perpdesk.domain.volume_books import VolumeDay, VolumeFill, VolumeOrder, VolumePair, VolumeRun
+from perpdesk.domain.volume_books import (
+    VolumeDay,
+    VolumeFill,
+    VolumeOrder,
+    VolumePair,
+    VolumeReading,
+    VolumeRun,
+)
 from perpdesk.engine.ids import base36
 from perpdesk.strategies.volume_target.arithmetic import ZERO
 from perpdesk.strategies.volume_target.facts import Fill, Leg, Order
@@ -21,6 +28,7 @@ _encode = msgspec.json.Encoder().encode
 _PAIR = msgspec.json.Decoder(Pair)
 _RUN = msgspec.json.Decoder(Run)
 _PLACE = Decimal("1e-18")
+_ERROR_MAX = 200
 _WIDE = Context(prec=60, rounding=ROUND_HALF_EVEN)
 
 
@@ -207,6 +215,20 @@ def day_row(day: Day, loss: Decimal, user_id: int, token_key: str) -> VolumeDay:
 def day_from(row: VolumeDay) -> Day:
     """The day that a row keeps."""
     return Day(row.day, row.best, row.baseline, row.quote, row.rebased)
+
+
+def reading_row(
+    user_id: int, token_key: str, day: int, displayed: Decimal | None, error: str | None, read_ms: int
+) -> VolumeReading:
+    """What the counter has shown, or (displayed None) why it could not be read."""
+    return VolumeReading(
+        user_id=user_id,
+        token_key=token_key,
+        day=day,
+        displayed=None if displayed is None else stored(displayed),
+        read_ms=read_ms,
+        error=None if error is None else "".join(c for c in error[:_ERROR_MAX] if c.isprintable()),
+    )
 
 
 def settled_again(row: VolumePair, now_ms: int) -> VolumePair:

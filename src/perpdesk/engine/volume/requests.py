@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 from perpdesk.domain.errors import Refused
 from perpdesk.engine.volume.market import Market
-from perpdesk.engine.volume.venue import AUTH_CODES, Instrument, Price, Unread, UserVenue
+from perpdesk.engine.volume.venue import AUTH_CODES, Instrument, Price, Unread, UserVenue, counter_of
 from perpdesk.ports import Answer, Clock, Outcome
 from perpdesk.strategies.volume_target import pair_events as e
 from perpdesk.strategies.volume_target.modes import CountSide
@@ -113,7 +113,7 @@ class Requests:
 
     async def _read_volume(self, day: int, side: CountSide) -> None:
         try:
-            displayed = await self._venue.volume(day, side)
+            displayed = await counter_of(self._venue, day, side)
         except Unread as error:
             if error.is_auth:
                 self._post(BadKey(f"AUTH {error.code}"))
@@ -141,11 +141,14 @@ class Requests:
                     if error.is_auth:
                         self._post(BadKey(f"AUTH {error.code}"))
                         return
-            instrument = await self._market.instrument()
+            instrument = await self._instrument()
             window = await self._market.window(window_seconds)
             try:
                 free: Decimal | None = await self._venue.free_usdt()
             except Unread as error:
+                if error.is_auth:  # a key taken back is no empty purse: waiting does not bring it back
+                    self._post(BadKey(f"AUTH {error.code}"))
+                    return
                 LOG.warning("balance: %s", error)
                 free = None
             price = await self._market.price()
@@ -153,13 +156,31 @@ class Requests:
         finally:
             self._looking = False
 
+    async def _instrument(self) -> Instrument | None:
+        """The token's rules with the user's own fee."""
+        found = await self._market.instrument()
+        if found is None:
+            return None
+        try:
+            fee = await self._venue.taker_fee()
+        except Unread as error:
+            LOG.warning("fee: %s", error)
+            return None
+        if fee is None:
+            return found
+        return replace(found, rules=replace(found.rules, taker_fee=fee))
+
     # -- what a pair wants -----------------------------------------------------------------------
 
-    def place(self, pair_id: str, order: e.PlaceOto) -> None:
-        """Send it once; Acked, Refused or NoAnswer."""
-        self._spawn(self._place(pair_id, order))
+    def place(self, pair_id: str, order: e.PlaceOto, may_send: Callable[[], bool]) -> None:
+        """Send it once; Acked, Refused or NoAnswer. Where it may not be sent any more: Refused, NOT_SENT."""
+        self._spawn(self._place(pair_id, order, may_send))
 
-    async def _place(self, pair_id: str, order: e.PlaceOto) -> None:
+    async def _place(self, pair_id: str, order: e.PlaceOto, may_send: Callable[[], bool]) -> None:
+        # the fence counts from when it was planned: what became durable too late must not go out
+        if self._now_ms() - order.signed_ms > HOLD_MS or not may_send():
+            self._post(OfPair(pair_id, e.Refused(self._now_ms(), order.list_id, e.NOT_SENT)))
+            return
         self._answered(pair_id, order.list_id, await self._venue.place_oto(order))
 
     def place_exit(self, pair_id: str, order: e.PlaceExit, has_room: Callable[[], bool]) -> None:
@@ -168,7 +189,7 @@ class Requests:
 
     async def _place_exit(self, pair_id: str, order: e.PlaceExit, has_room: Callable[[], bool]) -> None:
         clock_ms = self._now_ms
-        while not has_room():
+        while not has_room() or clock_ms() - order.signed_ms > HOLD_MS:
             if clock_ms() - order.signed_ms + _HOLD_STEP_MS > HOLD_MS:
                 self._post(OfPair(pair_id, e.Refused(clock_ms(), order.client_id, "LANE")))
                 return

@@ -44,9 +44,10 @@ async def status_of(
     pairs: dict[int, list[VolumePairSum]] = {row.run_id: [] for row in newest.values()}
     for pair in await books.volume_pair_sums(list(pairs)):
         pairs[pair.run_id].append(pair)
+    read = await books.volume_reading_times(sorted({row.token_key for row in newest.values()}))
     live = any(row.ended_ms is None for row in newest.values())
     is_running = live if running is None else running
-    return _document(strategy, newest, pairs, now_ms, is_running, errors or {})
+    return _document(strategy, newest, pairs, read, now_ms, is_running, errors or {})
 
 
 @exact
@@ -54,6 +55,7 @@ def _document(
     strategy: VolumeStrategy,
     newest: Mapping[int, VolumeRun],
     pairs: Mapping[int, Sequence[VolumePairSum]],
+    read: Mapping[tuple[int, str], int],
     now_ms: int,
     is_running: bool,
     errors: Mapping[int, str],
@@ -74,7 +76,14 @@ def _document(
     real = sum((pair.counted_usdt for pair in everything), ZERO)
     rate = cost_bp(cost, real)
     users = {
-        str(user): _user(newest[user], runs[user], pairs[newest[user].run_id], now_ms, errors.get(user))
+        str(user): _user(
+            newest[user],
+            runs[user],
+            pairs[newest[user].run_id],
+            read.get((user, newest[user].token_key)),
+            now_ms,
+            errors.get(user),
+        )
         if user in newest
         else {"state": "REFUSED" if user in errors else "NEVER_RUN", "reason": errors.get(user)}
         for user in sorted(strategy.users)
@@ -108,7 +117,12 @@ def _text(value: Decimal, places: int | None = _CENT) -> str:
 
 
 def _user(
-    row: VolumeRun, run: Run, pairs: Sequence[VolumePairSum], now_ms: int, error: str | None
+    row: VolumeRun,
+    run: Run,
+    pairs: Sequence[VolumePairSum],
+    read_ms: int | None,
+    now_ms: int,
+    error: str | None,
 ) -> Document:
     volume = _volume(run)
     losses = sum((pair.loss_usdt for pair in pairs if pair.state == "FLAT"), ZERO)
@@ -123,6 +137,7 @@ def _user(
         "day_loss_usdt": _text(max(ZERO, losses), _PLACES),
         "cost_usdt": _text(losses, _PLACES),
         "quarantined": sum(pair.state == "QUARANTINED" for pair in pairs),
+        "reading_age_seconds": None if read_ms is None else max(0, now_ms - read_ms) // 1000,
         "age_seconds": max(0, now_ms - row.updated_ms) // 1000,
     }
 

@@ -32,6 +32,14 @@ class Unread(PerpdeskError):
         return self.code in AUTH_CODES
 
 
+async def counter_of(venue: UserVenue, day: int, side: CountSide) -> Decimal:
+    """The user's counter. Raises Unread, also for what no counter can show."""
+    shown = await venue.volume(day, side)
+    if not shown.is_finite() or shown < 0:
+        raise Unread(f"the counter shows {shown}")
+    return shown
+
+
 @dataclass(frozen=True, slots=True)
 class Instrument:
     """A token's rules. is_ok: it trades, lists are allowed, and the self-trade prevention that we ask for."""
@@ -106,6 +114,9 @@ class UserVenue(Protocol):
     async def free_usdt(self) -> Decimal:
         """USDT that is free."""
 
+    async def taker_fee(self) -> Decimal | None:
+        """The account's own fee as a fraction; None: as the token's rules say."""
+
     async def check_key(self) -> None:
         """Raises Unread (is_auth) or Refused where the key may not be used."""
 
@@ -139,7 +150,7 @@ class OtoVenue(Protocol):
         """(lowest, highest) of the last seconds; None: they are not covered. Raises Unread."""
 
     def user(self, user_id: int, token: Listing) -> UserVenue:
-        """A user's account. Raises Refused if there are no credentials for it."""
+        """A user's account. Raises Refused or InputError if there are no credentials for it."""
 
     def rate_ok(self) -> bool:
         """Is there room in the venue's limits for another pair?"""
