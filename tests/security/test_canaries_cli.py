@@ -23,6 +23,7 @@ from tests.security.sinks import Sinks
 
 from perpdesk.adapters.sqlstore import upgrade
 from perpdesk.cli.main import run_command
+from perpdesk.domain.secret import Secret
 from perpdesk.exchange.core.accounts import Keys
 
 PASSWORD = "CANARYpassword9"
@@ -286,6 +287,29 @@ def test_whatever_crashes_the_process(tmp_path: Path) -> None:
         assert (process.returncode == 1) == (name in ("a bug", "a bug with a cause", "a signed address")), (
             name
         )
+
+
+@pytest.mark.parametrize("is_grouped", [False, True])
+def test_a_bug_in_a_command(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_grouped: bool
+) -> None:
+    """Every way out of a command is redacted: typer has an except hook of its own."""
+    secret = Secret(SECRET)
+
+    def crash(*words: object, **named: object) -> None:
+        error = RuntimeError(f"signing with {secret.reveal()}")
+        raise ExceptionGroup(f"in a group {secret.reveal()}", [error]) if is_grouped else error
+
+    monkeypatch.setattr("perpdesk.cli.database.upgrade", crash)
+    hook = sys.excepthook
+    try:
+        assert run_command(["db", "upgrade", "--database", "sqlite:///x.db"]) == 1
+    finally:
+        sys.excepthook = hook
+    said = capsys.readouterr()
+    assert "RuntimeError: signing with ***" in said.err
+    assert "Traceback" in said.err
+    assert SECRET not in said.out + said.err
 
 
 def test_the_search_finds_a_planted_leak(sinks: Sinks) -> None:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from perpdesk.domain.errors import InputError
-from perpdesk.simulation import planted
+from perpdesk.simulation import planted, planted_page, swarm
+from perpdesk.simulation.run import Options
 
+# A short world without faults: whatever breaks in it is ours.
+SHORT = Options(
+    faults=0.0, minutes=3, symbols=2, people=False, events=False, deaths=False, waves=True, first_only=True
+)
 NAMES = [one.name for one in planted.PLANTED]
 
 
@@ -42,3 +51,45 @@ def test_the_hunt_counts_runs_up_to_the_finding() -> None:
     assert found.median_runs == 5
     missed = planted.hunt(planted.PLANTED[0], run, tries=2, runs_max=3)
     assert missed.median_runs is None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _bench() -> Iterator[None]:
+    before = logging.root.manager.disable
+    yield
+    swarm.close()
+    logging.disable(before)
+
+
+def rules(name: str) -> set[str]:
+    return {one.rule for one in swarm.work(swarm.Job(1, SHORT, planted=name)).violations}
+
+
+def test_without_a_planted_fault_nothing_is_found() -> None:
+    assert rules("") == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("intent-after-send", "I23"),
+        ("half-stops", "I16"),
+        ("local-day", "I25"),
+        ("secret-sent", "I20"),
+    ],
+)
+def test_a_planted_fault_is_found(name: str, rule: str) -> None:
+    assert rule in rules(name)
+
+
+def test_rows_of_the_page_are_replaced_fault_by_fault(tmp_path: Path) -> None:
+    first, second = planted.PLANTED[:2]
+    found = planted.Found(first.name, first.says, (1, 3, 2), ("I1",), (0, 10_000, 20_000), 1.5)
+    page = planted_page.written(tmp_path, [found], faults=0.4, runs_max=9)
+    assert "**1 found in every try**" in page.read_text()
+    missed = planted.Found(second.name, second.says, (None, 1), (), (0, 10_000), 2.5)
+    again = planted.Found(first.name, first.says, (7,), ("I2",), (0,), 1.0)
+    text = planted_page.written(tmp_path, [missed, again], faults=0.4, runs_max=9).read_text()
+    assert "2 hunted, **1 found in every try**; median runs to find one: 7 " in text
+    assert "not found, 1" in text
+    assert "I1" not in planted_page.kept(tmp_path)[first.name]["rules"]

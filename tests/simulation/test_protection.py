@@ -14,10 +14,11 @@ S = 1_000_000
 
 def test_time_counts_from_bare_to_covered_less_what_nobody_could_use() -> None:
     meter = Meter()
-    meter.look(0, "BTCUSDT", 5, 10 * S, excluded=False, death=False)
-    meter.look(0, "BTCUSDT", 5, 11 * S, excluded=True, death=False)  # the outage begins
-    meter.look(0, "BTCUSDT", 5, 31 * S, excluded=False, death=False)  # and ends
-    meter.look(0, "BTCUSDT", 0, 32 * S, excluded=False, death=False)
+    meter.look(0, "BTCUSDT", 5, 10 * S, excluded="", death=False)
+    meter.look(0, "BTCUSDT", 5, 11 * S, excluded="outage", death=False)  # the outage begins
+    meter.look(0, "BTCUSDT", 5, 31 * S, excluded="", death=False)  # and ends
+    meter.look(0, "BTCUSDT", 0, 32 * S, excluded="", death=False)
+    assert meter.done[0].causes_us == {"outage": 20 * S}
     (interval,) = meter.done
     assert interval.seconds == 2
     assert not interval.with_death
@@ -26,9 +27,9 @@ def test_time_counts_from_bare_to_covered_less_what_nobody_could_use() -> None:
 
 def test_a_death_on_the_way_marks_the_interval() -> None:
     meter = Meter()
-    meter.look(0, "BTCUSDT", 5, 1 * S, excluded=False, death=False)
-    meter.look(0, "BTCUSDT", 5, 2 * S, excluded=False, death=True)
-    meter.look(0, "BTCUSDT", 0, 9 * S, excluded=False, death=False)
+    meter.look(0, "BTCUSDT", 5, 1 * S, excluded="", death=False)
+    meter.look(0, "BTCUSDT", 5, 2 * S, excluded="", death=True)
+    meter.look(0, "BTCUSDT", 0, 9 * S, excluded="", death=False)
     assert [(one.seconds, one.with_death) for one in meter.all()] == [(8, True)]
 
 

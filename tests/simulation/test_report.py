@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from perpdesk.simulation import matrix, report, swarm
+from perpdesk.simulation.lineup import LINEUPS, chosen
 from perpdesk.simulation.observer import Violation
 from perpdesk.simulation.run import Options, Result
 
@@ -52,16 +53,37 @@ def test_a_replayed_seed_is_the_swarms_own() -> None:
         assert swarm.seeds(10 + i, 1, options) == [job]
 
 
-def test_the_matrix_takes_every_step_of_a_path_and_samples_pairs(tmp_path) -> None:
-    places = ["X.idle @e1"] * 10 + ["Delivery._send > place @xs"] * 5 + ["Recovery.run @"] * 3
-    chosen = matrix.plan(3, places, pairs=4, other_every=5)
-    singles = [steps for steps, path in chosen.points if not path.startswith("pairs")]
-    assert singles == [(0,), (5,), *((i,) for i in range(10, 18))]
-    assert sum(path.startswith("pairs") for _, path in chosen.points) == 4
-    results = [result(3, [(1.0, True)], *(["I4"] if i == 3 else [])) for i in range(len(chosen.points))]
-    cells = matrix.gather(chosen, results)
+def test_the_versions_of_a_swarm_are_replayed() -> None:
+    options = Options(versions="mixed")
+    assert {job.desk for job in swarm.seeds(0, 3, options)} == {swarm.DESKS["mixed"]}
+    assert "--versions mixed --trace" in report.replay(4, options)
+    shares = Counter(chosen(seed) for seed in range(300))
+    assert set(shares) == set(LINEUPS)
+    assert min(shares.values()) > 30
+
+
+def test_the_matrix_takes_the_first_and_the_last_await_of_every_class(tmp_path) -> None:
+    places = (
+        ["X.idle @e1"] * 5 + ["X.idle @xs"] * 5 + ["Delivery._send > place @xs+"] * 5 + ["Recovery.run @"]
+    )
+    points = matrix.singles(places)
+    assert [point.crash_at for point in points] == [(0,), (10,), (14,), (15,)]
+    assert [point.path for point in points] == ["other", "protect", "protect", "recovery"]
+    assert {point.path for point in matrix.thinned(1, points, 3)} == {"other", "protect", "recovery"}
+    assert matrix.middle(places) == 12
+    again = matrix.singles(places, (12,), occurrences=1)
+    assert [point.crash_at for point in again] == [(12, 0), (12, 10), (12, 15)]
+    assert {point.path for point in again} == {"recovery, after a death", "protect, after a death"}
+    points += [*again, *matrix.pairs(3, points, len(places), 4)]
+    assert [point.path for point in points].count("pairs") == 4
+
+    cells: dict[str, matrix.Cell] = {}
+    matrix.count(cells, places, after=False)
+    assert (cells["other"].found, cells["other"].classes) == (10, 1)
+    results = [result(3, [(1.0, True)], *(["I4"] if i == 2 else [])) for i in range(len(points))]
+    matrix.gather(cells, 3, points, results)
     page = tmp_path / "proof" / "crash_matrix.md"
-    matrix.written(cells, [3], "perpdesk simulate --crash-matrix", page)
+    matrix.written(cells, matrix.Effort("perpdesk simulate --crash-matrix", [3], 1.0, 2, 3), page)
     text = page.read_text()
-    assert f"{len(chosen.points)} crash points, 1 violations." in text
-    assert "--crash-at 11: I4: said so" in text
+    assert f"16 awaits in 3 classes; {len(points)} runs with a death, 1 violations." in text
+    assert "--seed 3 --crash-at 14: I4: said so" in text

@@ -30,6 +30,7 @@ class Trader:
     """A Subject."""
 
     keeps_books = False
+    sleeves = 1
 
     def __init__(self, wrong: str = "") -> None:
         self.wrong = wrong
@@ -38,8 +39,11 @@ class Trader:
     def acts(self, database: DatabaseFile) -> dict[str, Callable[[], Awaitable[None]]]:
         return {}
 
-    def watched_by(self, observer) -> None:
+    def watched_by(self, watch) -> None:
         pass
+
+    def leaves(self) -> list[bytes]:
+        return []
 
     def calm(self, database: DatabaseFile) -> None:
         pass

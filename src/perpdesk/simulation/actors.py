@@ -19,7 +19,9 @@ from perpdesk.simulation.loop import Loop
 
 
 class Person:
-    """One person. ``acts`` of a seed are a random part of all; desk_acts: what a person does to the desk."""
+    """One person. ``acts`` of a seed are a random part of all; desk_acts: what a person does to the desk.
+
+    haste: so many times as often as usual."""
 
     def __init__(
         self,
@@ -27,11 +29,13 @@ class Person:
         server: RunningServer,
         seed: int,
         desk_acts: dict[str, Callable[[], Awaitable[None]]],
+        haste: int = 1,
     ) -> None:
-        self._loop, self._server = loop, server
+        self._loop, self._server, self._haste = loop, server, haste
         self._random = random.Random(f"person {seed}")
         self.fired: Counter[str] = Counter()
         self.touched_ms: dict[str, int] = {}
+        self.leverage_ms: dict[int, int] = {}  # by contract
         self._number = 0
         self._is_calm = False
         every = {
@@ -56,7 +60,7 @@ class Person:
         if not self._acts:
             return
         while True:
-            await self._loop.pause(self._random.randrange(20_000, 400_000))
+            await self._loop.pause(self._random.randrange(20_000, 400_000) // self._haste)
             if self._is_calm:
                 return
             name = self._random.choice(sorted(self._acts))
@@ -146,6 +150,7 @@ class Person:
     async def _leverage(self) -> None:
         contract = self._random.choice(self._server.world.contracts)
         params = {"symbol": contract.symbol, "leverage": str(self._random.choice((1, 2, 5, 20, 50)))}
+        self.leverage_ms[contract.index] = self._loop.now_ms
         account_settings.set_leverage(
             self._server.world, self._server.world.accounts[0], params, self._loop.now_ms
         )

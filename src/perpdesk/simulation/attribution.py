@@ -1,7 +1,7 @@
 """Whose lots are whose, from the exchange's own fills and client ids: never from the desk's books.
 
-A rule of its own, on purpose not the desk's code: an order of ours moves its own position code; a foreign
-fill takes from external lots first and then from ours pro rata; a forced one takes from everybody alike.
+A rule of its own, on purpose not the desk's code: an order of ours moves its own position code; whatever else
+trades takes from external lots first and then from ours pro rata.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from perpdesk.engine.ids import Named
 from perpdesk.exchange.core.accounts import Account
 
 Code = tuple[str, str]  # version, position code
-_FORCED = ("autoclose-", "adl_autoclose", "settlement_autoclose-")
 
 
 @dataclass
@@ -74,8 +73,7 @@ class Attribution:
         signed = row["lots"] if row["side"] == "BUY" else -row["lots"]
         over = 0
         if named is None or named.version == ids.GUARDIAN:
-            forced = client_id.startswith(_FORCED) or named is not None
-            self._foreign(holding, signed, forced=forced)
+            self._foreign(holding, signed)
         else:
             over = self._ours(holding, (named.version, named.position_code), signed, named.is_entry)
         if holding.ours + holding.external == 0 and not holding.codes:
@@ -92,22 +90,20 @@ class Attribution:
             taken = _toward_zero(held, signed)
             holding.codes[code] = held + taken
             over = abs(signed - taken)
-            holding.external += signed - taken
         if holding.codes[code] == 0:
             del holding.codes[code]
+        if over:  # it took lots of others
+            self._foreign(holding, signed - taken)
         return over
 
-    def _foreign(self, holding: Holding, signed: int, *, forced: bool) -> None:
+    def _foreign(self, holding: Holding, signed: int) -> None:
         holding.is_mixed = True
-        if not forced:
-            taken = _toward_zero(holding.external, signed)
-            holding.external += taken
-            signed -= taken
+        taken = _toward_zero(holding.external, signed)
+        holding.external += taken
+        signed -= taken
         owners = [code for code, lots in holding.codes.items() if lots * signed < 0]
         total = sum(abs(holding.codes[code]) for code in owners)
-        beside = abs(holding.external) if forced and holding.external * signed < 0 else 0
-        take = min(abs(signed), total + beside)
-        ours = take * total // (total + beside) if total else 0
+        ours = min(abs(signed), total)
         left = ours
         for i, code in enumerate(owners):
             lots = abs(holding.codes[code])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +16,7 @@ from perpdesk.simulation.attribution import client_id_of
 from perpdesk.simulation.database import DatabaseFile
 from perpdesk.simulation.network import Sent
 from perpdesk.simulation.observer import Observer
+from perpdesk.simulation.sums import differences
 
 _E8 = Decimal(100_000_000)
 # A clock that is usual is within this of the exchange's.
@@ -53,6 +55,7 @@ class Books:
         self._one_live_row()
         self._dead_is_dead()
         self._parameters_are_kept()
+        self._days_are_the_exchanges()
 
     def at_the_end(self, *, whole: bool) -> None:
         """What holds once faults have been over for long enough (L1, L3, L4, I2, I13). whole: the desk keeps
@@ -64,6 +67,10 @@ class Books:
             self._all_fills()
             self._positions_agree()
             self._income_agrees()
+            self._wallet_agrees()
+            before_ms = self._observer.loop.now_ms - _IMPORTED_MS
+            for text in differences(self._world, self._account, self._file, before_ms):
+                self._broken("I13", text)
 
     def before_the_wire(self, sent: Sent) -> None:
         """An entry arrives at the exchange: its intent is durable, and says the same quantity (R1, I1)."""
@@ -153,6 +160,17 @@ class Books:
             if row["params_hash"] not in kept:
                 self._broken("I22", f"no snapshot of parameters {row['params_hash'][:12]} is kept")
 
+    def _days_are_the_exchanges(self) -> None:
+        """I25: a trading day is the exchange's UTC day, and never an earlier one after a later."""
+        today = datetime.fromtimestamp(self._observer.loop.now_ms / 1000, UTC).date().isoformat()
+        newest: dict[str, str] = {}
+        for row in self._file.read("SELECT strategy, day FROM breaker_days ORDER BY created_ms, day"):
+            if row["day"] > today:
+                self._broken("I25", f"{row['day']} has begun in the books and not on the exchange")
+            if row["day"] < newest.get(row["strategy"], ""):
+                self._broken("I25", f"{row['day']} began after {newest[row['strategy']]}")
+            newest[row["strategy"]] = row["day"]
+
     # -- at the end ------------------------------------------------------------------------------
 
     def _dead_never_traded(self) -> None:
@@ -221,6 +239,21 @@ class Books:
                     f"income {key} of {row['time']} is {amount} on the exchange, {kept.get(key)} in the books"
                 )
                 self._broken("I13", said)
+
+    def _wallet_agrees(self) -> None:
+        """I14: the wallet is what it was when the books began, plus everything that they say has moved it."""
+        rows = self._file.read("SELECT time_ms, amount FROM income_rows")
+        if not rows:
+            return
+        first = min(row["time_ms"] for row in rows)
+        until = self._observer.loop.now_ms - _IMPORTED_MS
+        outside = [row for row in self._account.income if row["time"] <= first or row["time"] >= until]
+        known = sum((Decimal(row["amount"]) for row in rows if first < row["time_ms"] < until), Decimal(0))
+        opening = Decimal(self._observer.opening_e8)
+        expected = opening / _E8 + known + sum(Decimal(row["amount_e8"]) / _E8 for row in outside)
+        wallet = Decimal(self._account.cash_e8) / _E8
+        if expected != wallet:
+            self._broken("I14", f"the wallet holds {wallet}, by the books it should be {expected}")
 
     def _broken(self, rule: str, text: str) -> None:
         self._observer.violate(rule, text)

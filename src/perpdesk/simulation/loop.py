@@ -68,9 +68,10 @@ class NumberedFuture(asyncio.Future[Any]):
 
 
 class NumberedTask(asyncio.Task[Any]):
-    """A task with a number instead of an address."""
+    """A task with a number instead of an address. owner: whose it is, None for the world's."""
 
     number = 0
+    owner: Incarnation | None = None
 
     def __hash__(self) -> int:
         return self.number
@@ -96,7 +97,8 @@ class Loop(asyncio.AbstractEventLoop):
         self._tasks: list[NumberedTask] = []
         self.steps = 0
         self.world_step: Callable[[], None] | None = None
-        self.life_step: Callable[[Incarnation, str], None] | None = None  # before each step of a process
+        # before each step of a process: whose, where it waits, which task
+        self.life_step: Callable[[Incarnation, str, asyncio.Task[Any]], None] | None = None
         self.problems: list[tuple[str, BaseException | None]] = []
         self.stall_max = 200_000
         self.connect: Callable[[Callable[[], asyncio.Protocol]], Awaitable[Any]] | None = None
@@ -175,6 +177,7 @@ class Loop(asyncio.AbstractEventLoop):
         self._serial += 1
         task = NumberedTask.__new__(NumberedTask)
         task.number = self._serial  # before asyncio hashes it
+        task.owner = OWNER.get() if context is None else context.get(OWNER)
         task.__init__(coro, loop=self, name=name or f"task {self._serial}", context=context)  # type: ignore[misc]
         self._tasks.append(task)
         if len(self._tasks) > 4096:
@@ -256,7 +259,7 @@ class Loop(asyncio.AbstractEventLoop):
                 return
             owner.steps += 1
             if self.life_step is not None:
-                self.life_step(owner, _where(task))
+                self.life_step(owner, _where(task), task)
         self.steps += 1
         handle._run()
 
@@ -289,6 +292,10 @@ class Loop(asyncio.AbstractEventLoop):
     def freeze(self, incarnation: Incarnation, ms: int) -> None:
         """The process stands still (suspended, starved) and then goes on as if nothing had been."""
         incarnation.frozen_until_us = self._now_us + ms * 1000
+
+    def all_tasks(self) -> list[NumberedTask]:
+        """Those that live, and some that are done."""
+        return self._tasks
 
     def stacks(self) -> str:
         """Where every living task waits."""

@@ -38,25 +38,39 @@ class Market:
     """Moves the prices of one exchange. frozen: symbols whose feed stands still, with the time since when."""
 
     def __init__(
-        self, loop: Loop, server: RunningServer, seed: int, *, events: bool = True, waves: bool = False
+        self,
+        loop: Loop,
+        server: RunningServer,
+        seed: int,
+        *,
+        events: bool = True,
+        waves: bool = False,
+        haste: int = 1,
     ) -> None:
-        self._loop, self._server = loop, server
+        self._loop, self._server, self._haste = loop, server, haste
         self._random = random.Random(f"market {seed}")
         self._events = events
         self.fired: Counter[str] = Counter()
         self.frozen_ms: dict[str, int] = {}
         until_ms = 1 << 60 if waves else 0
         self._moods = [Mood("wave" if waves else "quiet", until_ms) for _ in server.world.contracts]
+        self.marks_until_ms = 0  # until then no marks are told
         self._step_ms = self._random.choice((2_000, 3_000, 5_000))
         self.last_jump_ms = 0
         self._is_calm = False
+        self.is_still = False  # no price moves any more
 
     def calm(self) -> None:
         """No more events; prices go on."""
         self._is_calm = True
         for contract in self._server.world.contracts:
             contract.status = "TRADING"
+        self.marks_until_ms = 0
         self.frozen_ms.clear()
+
+    def quiet(self) -> None:
+        """Prices hardly move from now on."""
+        self._moods = [Mood("quiet", 1 << 60) for _ in self._moods]
 
     async def run(self) -> None:
         """Move prices for ever."""
@@ -64,6 +78,8 @@ class Market:
             await self._loop.pause(self._step_ms)
             now_ms = self._loop.now_ms
             self._server.pass_time(now_ms)
+            if self.is_still:
+                continue
             for i, contract in enumerate(self._server.world.contracts):
                 if contract.status != "TRADING" or contract.symbol in self.frozen_ms:
                     continue
@@ -80,7 +96,8 @@ class Market:
             klines = now_ms // MINUTE_MS != minute and now_ms % MINUTE_MS < 10_000
             for stream in streams:
                 if stream.startswith("!markPrice"):
-                    publisher.send(stream, now_ms)
+                    if now_ms >= self.marks_until_ms:
+                        publisher.send(stream, now_ms)
                 elif "@kline" in stream and (klines or now_ms // 1000 % 10 == 0):
                     symbol = stream.partition("@")[0].upper()
                     if symbol not in self.frozen_ms:
@@ -102,7 +119,7 @@ class Market:
             self._settle,
         )
         while self._events:
-            await self._loop.pause(self._random.randrange(30_000, 300_000))
+            await self._loop.pause(self._random.randrange(30_000, 300_000) // self._haste)
             if self._is_calm:
                 return
             await self._random.choice(acts)()
@@ -166,7 +183,11 @@ class Market:
         contract = self._server.world.contracts[self._any()]
         self.fired["MKT-03 frozen feed"] += 1
         self.frozen_ms[contract.symbol] = self._loop.now_ms
-        await self._loop.pause(self._random.randrange(20_000, 200_000))
+        ms = self._random.randrange(20_000, 200_000)
+        if ms % 2:  # bars go on, marks do not
+            self.fired["MKT-03 marks stop"] += 1
+            self.marks_until_ms = self._loop.now_ms + ms
+        await self._loop.pause(ms)
         self.frozen_ms.pop(contract.symbol, None)
 
     async def _halt(self) -> None:

@@ -101,11 +101,18 @@ class Network:
         self.senders: dict[str, Incarnation] = {}  # who first used a client id
         self.on_arrival: Callable[[Sent], None] | None = None
         self.on_request: Callable[[Sent, web.Response], None] | None = None
+        self.on_write: Callable[[bytes], None] | None = None  # a request leaves a process
+        self.on_told: Callable[[Incarnation | None, bytes], None] | None = None  # a process reads a message
         self.requests = 0
         self.messages = 0
         self._connections = 0
         self._transports: list[Transport] = []
+        self._streams: list[Stream] = []
         server.listen_keys = NumberedKeys(server.options.listen_key_ms)
+
+    def address_of(self, sender: Incarnation | None) -> str:
+        """Where its requests come from: everybody's limits are one address's."""
+        return ADDRESS
 
     def delay_us(self) -> int:
         """How long something is on the way."""
@@ -133,7 +140,7 @@ class Network:
         self.loop.create_task(self._serve(transport, raw, sender), name="exchange", context=_world())
 
     async def _serve(self, transport: Transport, raw: bytes, sender: Incarnation | None) -> None:
-        request = Request(raw)
+        request = Request(raw, self.address_of(sender))
         params = app.parse_params(request.query, request.body)
         sent = Sent(self.loop.now_us, sender, request.method, request.path, params)
         for name in ("newClientOrderId", "clientAlgoId"):
@@ -170,6 +177,16 @@ class Network:
         else:
             transport.later(transport.receive, message)
 
+    def longest_inbox(self) -> int:
+        """Messages that a client has been sent on one socket and has not read."""
+        return max((len(one.inbox) for one in self._streams if not one.is_closed), default=0)
+
+    def open_connections(self) -> int:
+        """Of all processes that live: sockets and connections for requests."""
+        self._streams = [one for one in self._streams if not one.is_closed]
+        self._transports = [one for one in self._transports if not one.is_closing()]
+        return len(self._streams) + sum(1 for one in self._transports if not one.is_orphan)
+
     def cut_all(self) -> None:
         """Every connection breaks now."""
         for transport in self._transports:
@@ -201,6 +218,7 @@ class Network:
         parts = urlsplit(url)
         self._connections += 1
         stream = Stream(self, contextvars.copy_context())
+        self._streams.append(stream)
         if parts.path.startswith("/ws-fapi/"):
             stream.session = Session(self.server, ADDRESS, True, self.server.session_ms())
             return stream
@@ -247,6 +265,8 @@ class Transport(asyncio.Transport):
             return
         if self._is_closed or (self._owner is not None and self._owner.is_dead):
             return
+        if network.on_write is not None:
+            network.on_write(bytes(data))
         when_us = network.loop.now_us + network.delay_us()
         network.loop.call_at_us(when_us, network.arrive, self, bytes(data), self._owner, context=_world())
 
@@ -266,6 +286,11 @@ class Transport(asyncio.Transport):
         if not self._is_closed:
             self._is_closed = True
             self._protocol.connection_lost(ConnectionResetError(104, "reset"))
+
+    @property
+    def is_orphan(self) -> bool:
+        """Has its process died?"""
+        return self._owner is not None and self._owner.is_dead
 
     def close(self) -> None:
         self._is_closed = True
@@ -289,7 +314,7 @@ class _Aborter:
 class Request:
     """A request as the exchange's entrance reads it."""
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes, remote: str = ADDRESS) -> None:
         head, _, body = raw.partition(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
         self.method, self.target, _ = first.split(" ")
@@ -299,7 +324,7 @@ class Request:
         self.headers: CIMultiDict[str] = CIMultiDict((name, value) for name, _, value in pairs)
         self.body = body.decode("utf-8", "replace")
         self._raw_body = body
-        self.remote = ADDRESS
+        self.remote = remote
         self.transport = _Aborter()
 
     async def read(self) -> bytes:
@@ -314,24 +339,26 @@ class Stream:
         self._network, self._context = network, context
         self.connection: Connection | None = None
         self.session: Session | None = None
-        self._inbox: deque[bytes | None] = deque()
+        self.inbox: deque[bytes | None] = deque()
         self._way: deque[bytes | None] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._last_us = 0
-        self._is_closed = False
+        self.is_closed = False
 
     # -- the client's end ----------------------------------------------------------------------
 
     async def receive(self) -> bytes | None:
         """The next message; ALIVE for a pong; None once it is closed."""
-        while not self._inbox:
-            if self._is_closed:
+        while not self.inbox:
+            if self.is_closed:
                 return None
             self._waiter = self._network.loop.create_future()
             await self._waiter
-        message = self._inbox.popleft()
+        message = self.inbox.popleft()
         if message is None:
-            self._is_closed = True
+            self.is_closed = True
+        elif self._network.on_told is not None:
+            self._network.on_told(OWNER.get(), message)
         return message
 
     async def send(self, text: str) -> None:
@@ -357,11 +384,11 @@ class Stream:
         """The client is gone; the exchange notices."""
         if self.connection is not None:
             self._network.server.hub.drop(self.connection)
-        self._is_closed = True
+        self.is_closed = True
 
     def _refuse_closed(self) -> None:
         weather = self._network.weather
-        if self._is_closed or (self.connection is not None and self.connection.closing):
+        if self.is_closed or (self.connection is not None and self.connection.closing):
             raise ExchangeUnreachable("socket: closed")
         if weather.is_down or weather.streams_down:
             return  # what is said now is heard by nobody
@@ -414,7 +441,7 @@ class Stream:
         self._arrive_now(self._way.popleft())
 
     def _arrive_now(self, message: bytes | None) -> None:
-        self._inbox.append(message)
+        self.inbox.append(message)
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)

@@ -6,12 +6,14 @@ wrong about itself must not be believed. What needs the database is in ``books``
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from perpdesk.domain.kill import Rung
 from perpdesk.engine import ids
 from perpdesk.exchange.core.accounts import Account
 from perpdesk.exchange.core.orders import Conditional, Order
@@ -19,19 +21,26 @@ from perpdesk.exchange.server import RunningServer
 from perpdesk.simulation.attribution import Attribution, Code, Seen
 from perpdesk.simulation.loop import Incarnation, Loop
 from perpdesk.simulation.network import ADDRESS, Network, Sent
-from perpdesk.simulation.protection import Meter, uncovered_lots
+from perpdesk.simulation.protection import Interval, Meter, cover_lots, uncovered_lots
 from perpdesk.simulation.trace import Trace
 
 HARD_NAKED_S = 20.0
 # A process that has just started is still recovering from the death before it.
 RECOVERY_US = 15_000_000
 _E8 = 100_000_000
+_MARKS, _EVENT_MS = b"markPriceUpdate", re.compile(rb'"E":(\d+)')
+# From the last look at the marks to the exchange: a turn in the queue of requests, and the way.
+_MARK_SLACK_MS = 4_000
 # What was on its way when the answer came.
 _ON_THE_WAY_US = 2_000_000
 # The desk hears of a loss from the stream, or else from its next look at the statement.
 _TRIP_US = 40_000_000
 # The desk reads its switch and its rungs so often, at the latest.
 _SWITCH_US = 5_000_000
+# An entry's leverage is set right before it is sent.
+_SET_MS = 15_000
+# Everything is to be closed within this, refusals and unanswered requests included.
+_FLATTEN_S = 40
 # So long may stops be larger than what they protect (they can only reduce; resizing takes a moment).
 _LARGE_US = 180_000_000
 
@@ -70,12 +79,14 @@ class Observer:
     limits: Limits
     unreachable: Callable[[], bool]
     processes: Callable[[], list[Incarnation]]
-    stale_since_ms: dict[str, int] = field(default_factory=dict)  # symbols whose feed stands still
     violations: list[Violation] = field(default_factory=list)
     doubled: set[tuple[str, int]] = field(default_factory=set)
     meter: Meter = field(default_factory=Meter)
+    flatten: Meter = field(default_factory=Meter)  # what stands although everything is to be closed
     attribution: Attribution = field(default_factory=Attribution)
+    leverage_ms: dict[int, int] = field(default_factory=dict)  # when a person last changed it, by contract
     killed_us: int | None = None
+    rung: Rung = Rung.NORMAL
     tripped_us: int | None = None
     switched_off_us: int | None = None
     banned_until_us: Callable[[], int] = lambda: 0
@@ -94,13 +105,18 @@ class Observer:
     _transfers_e8: int = 0
     _income_seen: int = 0
     _owner: int = 0
-    _banned_us: dict[int, int] = field(default_factory=dict)
+    _banned_us: dict[int, tuple[int, int]] = field(default_factory=dict)  # since when told, until when
+    _marked_ms: dict[int, int] = field(default_factory=dict)  # of the newest mark that a process has read
     _large_us: dict[Code, int] = field(default_factory=dict)
 
     @property
     def account(self) -> Account:
         """The account that is traded."""
         return self.server.world.accounts[0]
+
+    def __post_init__(self) -> None:
+        # before the first line of the statement (which is what was paid in)
+        self.opening_e8 = self.account.cash_e8 - sum(row["amount_e8"] for row in self.account.income)
 
     def violate(self, rule: str, text: str) -> None:
         """Note a broken invariant, once for each text."""
@@ -164,8 +180,7 @@ class Observer:
         self.look()
         self._orphans()
         for interval in self.meter.all():
-            if interval.seconds > HARD_NAKED_S:
-                self.violate("I4", f"{interval.symbol} stood uncovered for {interval.seconds:.1f} s")
+            self._stood(interval)
 
     def _orphans(self) -> None:
         """L3: no order of ours is left, in either book, whose position is gone."""
@@ -252,10 +267,10 @@ class Observer:
             self.violate("I10", f"entry {client_id} while trading is switched off")
         if self.tripped_us is not None and self._signed_us(client_id) > self.tripped_us + _TRIP_US:
             self.violate("I9", f"entry {client_id} after the daily loss limit was reached")
-        since_ms = self.stale_since_ms.get(contract.symbol)
-        if self.limits.stale_ms is not None and since_ms is not None:
-            age_ms = self._signed_us(client_id) // 1000 - since_ms
-            if age_ms > self.limits.stale_ms + 60_000:
+        sender = self.network.senders.get(client_id)
+        if self.limits.stale_ms is not None and sender is not None:
+            age_ms = self._signed_us(client_id) // 1000 - self._marked_ms.get(sender.number, 0)
+            if age_ms > self.limits.stale_ms + _MARK_SLACK_MS:
                 self.violate("I17", f"entry {client_id} on a price that is {age_ms} ms old")
 
     def _is_alive(self, account: Account, contract: int, client_id: str) -> bool:
@@ -278,7 +293,9 @@ class Observer:
         notional_e8 = market.contract.notional_e8(order.price or market.last, lots)
         if limits.order_notional_e8 is not None and notional_e8 > limits.order_notional_e8:
             self.violate("I8", f"entry {client_id} of {notional_e8 / _E8:.2f} is larger than allowed")
-        if limits.leverage is not None and account.of(order.contract).leverage > limits.leverage:
+        touched_ms = self.leverage_ms.get(order.contract, 0)  # a person may do it between setting and sending
+        is_ours = self.loop.now_ms - touched_ms > _SET_MS
+        if limits.leverage is not None and is_ours and account.of(order.contract).leverage > limits.leverage:
             self.violate("I8", f"entry {client_id} at leverage {account.of(order.contract).leverage}")
         held = {contract for contract, one in self.attribution.holdings.items() if one.ours}
         if limits.positions is not None and len(held | {order.contract}) > limits.positions:
@@ -351,6 +368,7 @@ class Observer:
             one.frozen_until_us > now_us for one in processes if not one.is_dead
         )
         unreachable = self.unreachable() or not self.server.gate.keys
+        self._flattens(account, excluded=unreachable or suspended or not ready)
         for contract, holding in self.attribution.holdings.items():
             ours = holding.ours
             position = account.positions.get((contract, "BOTH"))
@@ -369,9 +387,48 @@ class Observer:
                 world.contracts[contract].symbol,
                 uncovered,
                 now_us,
-                excluded=unreachable or suspended or not traded,
+                excluded=self._why_nobody_acts(unreachable, suspended, traded),
                 death=not ready,
             )
+            if (running := self.meter.running.get(contract)) is not None:
+                self._stood(running.interval)
+
+    def _stood(self, interval: Interval) -> None:
+        if interval.seconds > HARD_NAKED_S:
+            since_s = (interval.start_us // 1000 - self.loop.now_ms + self.loop.elapsed_ms) / 1000
+            self.violate(
+                "I4",
+                f"{interval.symbol} stood uncovered for more than {HARD_NAKED_S:g} s from {since_s:.1f} s",
+            )
+
+    def _flattens(self, account: Account, *, excluded: bool) -> None:
+        """R11: with FLATTEN named, what is ours goes. The clock stands still while nobody could do it."""
+        for contract, holding in self.attribution.holdings.items():
+            market = self.server.world.contracts[contract]
+            held = holding.ours if self.rung is Rung.FLATTEN and not holding.is_mixed else 0
+            if held or contract in self.flatten.running:
+                idle = excluded or market.status != "TRADING" or self.rung is not Rung.FLATTEN
+                self.flatten.look(
+                    contract, market.symbol, abs(held), self.loop.now_us, excluded="idle" * idle, death=False
+                )
+        for interval in self.flatten.all():
+            if interval.seconds > _FLATTEN_S:
+                self.violate("R11", f"{interval.symbol} is still held {_FLATTEN_S} s after FLATTEN")
+
+    # -- what a process was told -----------------------------------------------------------------
+
+    def told(self, owner: Incarnation | None, message: bytes) -> None:
+        """A process has read a message from a socket: of marks, the time is kept (I17)."""
+        if owner is not None and _MARKS in message[:200] and (found := _EVENT_MS.search(message)):
+            number = owner.number
+            self._marked_ms[number] = max(self._marked_ms.get(number, 0), int(found[1]))
+
+    def _why_nobody_acts(self, unreachable: bool, suspended: bool, traded: bool) -> str:
+        if unreachable:
+            if not self.server.gate.keys:
+                return "key refused"
+            return "ban" if self.loop.now_us < self.banned_until_us() else "outage"
+        return "process suspended" if suspended else "" if traded else "not traded"
 
     # -- requests --------------------------------------------------------------------------------
 
@@ -379,16 +436,15 @@ class Observer:
         """A request is at the exchange and not yet carried out."""
         if sent.sender is None:
             return
-        told_us = self._banned_us.get(sent.sender.number)
-        until_us = self.banned_until_us()
-        if told_us is not None and told_us + _ON_THE_WAY_US < self.loop.now_us < until_us:
+        told_us, until_us = self._banned_us.get(sent.sender.number, (0, 0))
+        if told_us + _ON_THE_WAY_US < self.loop.now_us < min(until_us, self.banned_until_us()):
             self.violate("I19", f"process {sent.sender.number} goes on sending while it is banned")
 
     def answered(self, sent: Sent, answer: web.Response) -> None:
         """A request has been answered (or its answer broken)."""
         self.look()
         if sent.sender is not None and answer.status == 418:
-            self._banned_us.setdefault(sent.sender.number, self.loop.now_us)
+            self._banned_us.setdefault(sent.sender.number, (self.loop.now_us, self.banned_until_us()))
         elif sent.sender is not None and answer.status == 200:
             self._banned_us.pop(sent.sender.number, None)
         if sent.sender is None:
@@ -397,6 +453,7 @@ class Observer:
         if crowded.over.count or crowded.bans:
             self.violate("I19", f"{sent.method} {sent.path} was beyond the exchange's request weight")
         if sent.method == "DELETE" and "rder" in sent.path and answer.status == 200:
+            self._ownership(sent.sender, sent.params.get("origClientOrderId") or "a stop's cancel")
             self._canceled(sent)
 
     def _canceled(self, sent: Sent) -> None:
@@ -411,10 +468,20 @@ class Observer:
         holding = self.attribution.of(algo.contract)
         if holding.is_mixed or algo.side * holding.ours >= 0 or algo.updated_ms != self.server.world.now_ms:
             return
-        if algo.status == "CANCELED" and uncovered_lots(world, account, algo.contract, holding.ours):
-            symbol = world.contracts[algo.contract].symbol
+        if algo.status != "CANCELED":
+            return
+        bare = uncovered_lots(world, account, algo.contract, holding.ours)
+        named, held = ids.parse(algo.client_id), {one: lots for one, lots in holding.codes.items() if lots}
+        if named is not None and named.version != ids.GUARDIAN:
+            code = (named.version, named.position_code)
+            own = held.pop(code, 0)
+            if held:  # several hold it: a stop is its own position's protection, and nobody else's
+                cover = cover_lots(world, account, algo.contract, -algo.side, code)
+                bare = max(0, abs(own) - cover)
+        if bare:
+            symbol = self.server.world.contracts[algo.contract].symbol
             self.violate(
-                "I16", f"stop {client_id} of {symbol} was taken back while nothing else covers {holding.ours}"
+                "I16", f"stop {client_id} of {symbol} was taken back while nothing else covers {bare}"
             )
 
 

@@ -6,6 +6,7 @@ planted fault that is not planted proves nothing.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,9 @@ from typing import Any
 import msgspec
 
 from perpdesk.domain.errors import InputError, InternalError
-from perpdesk.ports import Answer, Fate, Outcome
+from perpdesk.domain.kill import Rung
+from perpdesk.ports import Answer, Fate, Outcome, VenueFill
+from perpdesk.simulation.subject import API_SECRET
 
 Wrong = Callable[[Any], Any]
 _BINANCE = "perpdesk.adapters.binance"
@@ -45,16 +48,16 @@ class Planted:
 
 
 def _intent_after_send(right: Any) -> Any:
-    async def wrong(self: Any, order: Any, now_ms: int) -> bool:
-        self._spawn(_later(right, self, order, now_ms))
+    async def wrong(self: Any, order: Any, now_ms: int, code: str) -> bool:
+        self._spawn(_later(right, self, order, now_ms, code))
         return True
 
     return wrong
 
 
-async def _later(right: Any, self: Any, order: Any, now_ms: int) -> None:
+async def _later(right: Any, self: Any, order: Any, now_ms: int, code: str) -> None:
     await self.clock.sleep_until(self.clock.now_ms() + 200)
-    await right(self, order, now_ms)
+    await right(self, order, now_ms, code)
 
 
 def _any_error_failed(right: Any) -> Any:
@@ -77,7 +80,7 @@ def _fate(chosen: Fate) -> Wrong:
 
 def _no_fence(right: Any) -> Any:
     async def wrong(self: Any, symbol: int, client_id: str, fence_ms: int) -> Any:
-        return await right(self, symbol, client_id, 0)
+        return await right(self, symbol, client_id, self._clock.now_ms() - 2_000)
 
     return wrong
 
@@ -110,11 +113,11 @@ def _repeats_entries(right: Any) -> Any:
 def _late_protection(right: Any) -> Any:
     """Stops only once the entry's answer has come and been written down."""
 
-    async def wrong(self: Any, place: Any) -> Any:
+    def wrong(self: Any, place: Any) -> Any:
         line = self.lines.get((place[0], place[1], 0))
         if place[2] != 0 and line is not None and (line.flying is not None or line.doubts):
             return [self.clock.now_ms() + 1_000]
-        return await right(self, place)
+        return right(self, place)
 
     return wrong
 
@@ -180,13 +183,30 @@ def _answers_async(value: Any) -> Wrong:
 
 
 def _empty_is_closed(right: Any) -> Any:
-    """One look at an empty answer closes the books."""
+    """A position that one look does not show is booked as closed, by a fill that nobody has seen."""
 
-    def wrong(doubt: Any, look: Any) -> Any:
-        evidence = importlib.import_module(f"{_ENGINE}.reconcile.evidence")
-        if look.exchange == 0 and look.held:
-            return None, evidence.Verdict.CLOSED
-        return right(doubt, look)
+    async def wrong(self: Any, truth: Any) -> Any:
+        shown = {leg.symbol for leg in truth.legs}
+        for holding in self._sink.local().holdings:
+            if holding.lots and holding.symbol not in shown:
+                side = -1 if holding.lots > 0 else 1
+                price = self._venue.mark(holding.symbol)[0]
+                await self._sink.import_fill(
+                    VenueFill(
+                        holding.symbol,
+                        truth.asked_ms,
+                        0,
+                        "",
+                        side,
+                        price,
+                        abs(holding.lots),
+                        False,
+                        0,
+                        0,
+                        truth.asked_ms,
+                    )  # fmt: skip
+                )
+        return await right(self, truth)
 
     return wrong
 
@@ -219,25 +239,26 @@ def _half_stops(right: Any) -> Any:
 def _old_goes_first(right: Any) -> Any:
     """The old stop is taken back before the new one is sent."""
 
-    async def wrong(self: Any, place: Any) -> Any:
+    def wrong(self: Any, place: Any) -> Any:
         held = self.open.get(place)
         if held is not None and held.kind >= 3 and self.books.slots[place].kind >= 3:
-            await self.venue.cancel(held.symbol, held.client_id)
-        return await right(self, place)
+            self._spawn(self.venue.cancel(held.symbol, held.client_id))
+        return right(self, place)
 
     return wrong
 
 
 def _no_stops(right: Any) -> Any:
-    async def wrong(self: Any, place: Any) -> Any:
-        return [] if place[2] == 1 else await right(self, place)
+    def wrong(self: Any, place: Any) -> Any:
+        return [] if place[2] == 1 else right(self, place)
 
     return wrong
 
 
 def _no_lease_end(right: Any) -> Any:
-    def wrong(self: Any, *args: Any, **named: Any) -> Any:
-        right(self, *args, **{**named, "lease_end_ms": None})
+    def wrong(self: Any, *args: Any) -> Any:
+        self._lease_end_ms = self.entry_end_ms = None
+        return right(self, *args)
 
     return wrong
 
@@ -286,8 +307,17 @@ def _true(right: Any) -> Any:
     return _answers(True)(right)
 
 
+def _never(right: Any) -> Any:
+    """A property that is never true."""
+    return property(lambda self: False)
+
+
 def _never_banned(right: Any) -> Any:
     return _nothing(right)
+
+
+def _normal(right: Any) -> Any:
+    return _answers(Rung.NORMAL)(right)
 
 
 def _forgets_history(right: Any) -> Any:
@@ -302,6 +332,84 @@ def _caught_nothing(right: Any) -> Any:
         return importlib.import_module(f"{_BINANCE}.catch_up").Caught([], [], [])
 
     return wrong
+
+
+def _adds_secret(right: Any) -> Any:
+    """The secret goes with the request that it signs."""
+
+    def wrong(params: Any, credentials: Any) -> str:
+        return f"{right(params, credentials)}&secret={API_SECRET}"
+
+    return wrong
+
+
+def _leaves_tasks(right: Any) -> Any:
+    """Every round of the guardian leaves a task behind."""
+
+    async def never_over() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    def wrong(self: Any) -> Any:
+        self.spawn(never_over())
+        return right(self)
+
+    return wrong
+
+
+def _local_day(right: Any) -> Any:
+    """The trading day of a machine in Shanghai."""
+
+    def wrong(exchange_ms: int) -> int:
+        return int(right(exchange_ms + 8 * 3_600_000))
+
+    return wrong
+
+
+def _no_transfers(right: Any) -> Any:
+    async def wrong(self: Any, since_ms: int) -> Any:
+        return [row for row in await right(self, since_ms) if row.kind != "TRANSFER"]
+
+    return wrong
+
+
+def _untold(right: Any) -> Any:
+    async def wrong(self: Any) -> int:
+        self._wake.clear()
+        return 0
+
+    return wrong
+
+
+def _dies(right: Any) -> Any:
+    async def wrong(*args: Any, **named: Any) -> Any:
+        raise ValueError("planted")
+
+    return wrong
+
+
+def _lets_die(right: Any) -> Any:
+    def wrong(self: Any, task: Any) -> None:
+        self._tasks.discard(task)
+
+    return wrong
+
+
+_shared: list[Any] = []
+
+
+def _shares_key(right: Any) -> Any:
+    """All connections of a process sign with the key of the one that was made last."""
+
+    def wrong(self: Any, *args: Any, **named: Any) -> None:
+        right(self, *args, **named)
+        if self._credentials is not None:
+            _shared[:] = [self._credentials]
+
+    return wrong
+
+
+def _shared_key(right: Any) -> Any:
+    return property(lambda self: _shared[0] if _shared else right.fget(self))
 
 
 PLANTED: tuple[Planted, ...] = (
@@ -326,12 +434,13 @@ PLANTED: tuple[Planted, ...] = (
     Planted("one-book", "taking back touches only the ordinary book",
             (Swap(f"{_BINANCE}.orders:Orders.cancel", _one_book),)),
     Planted("breaker-blind", "the breaker does not hear what the exchange closed",
-            (Swap(f"{_ENGINE}.guardian.breaker:Breaker.booked", _nothing),
-             Swap(f"{_ENGINE}.guardian.breaker:Breaker.marked", _nothing))),
-    Planted("breaker-off", "the breaker's answer is not asked for",
-            (Swap(f"{_ENGINE}.guardian.breaker:Breaker.why_not_open", _nothing),)),
+            (Swap(f"{_ENGINE}.guardian.breaker:Breaker.booked", _nothing),)),
+    Planted("breaker-off", "nobody asks the breaker: neither the gate at the wire nor that of a step (one "
+            "alone catches what the other lets pass)",
+            (Swap(f"{_ENGINE}.guardian.breaker:Breaker.why_not_open", _nothing),
+             Swap(f"{_ENGINE}.guardian.breaker:Breaker.is_tripped", _never))),
     Planted("empty-is-closed", "an empty answer closes the books",
-            (Swap(f"{_ENGINE}.reconcile.compare:judge", _empty_is_closed),)),
+            (Swap(f"{_ENGINE}.reconcile.loop:Reconciler._look", _empty_is_closed),)),
     Planted("lot-more", "rounding turns a quantity up by a lot",
             (Swap(f"{_BINANCE}.orders:request_of", _lot_more),)),
     Planted("not-reducing", "exits are sent without reduceOnly",
@@ -346,7 +455,7 @@ PLANTED: tuple[Planted, ...] = (
             (Swap(f"{_STORE}.ownership:Ownership.take_lease", _lease_for_all),
              Swap(f"{_STORE}.ownership:Ownership.renew_lease", _lease_kept))),
     Planted("lease-not-signed", "requests are signed beyond the lease's end",
-            (Swap(f"{_BINANCE}.rest:Rest.__init__", _no_lease_end),)),
+            (Swap(f"{_BINANCE}.rest:Rest.stamped", _no_lease_end),)),
     Planted("foreign-swept", "orders of a person are taken back",
             (Swap(f"{_ENGINE}.reconcile.loop:sweep", _foreign_is_ours),)),
     Planted("number-kept", "the number of an attempt does not rise",
@@ -362,10 +471,32 @@ PLANTED: tuple[Planted, ...] = (
             (Swap(f"{_STORE}.intents:Intents.pending_intents", _forgets_history),)),
     Planted("leverage-not-set", "the leverage is left as it is",
             (Swap(f"{_BINANCE}.orders:Orders.set_leverage", _nothing_async),)),
+    Planted("ladder-unread", "the control file is not looked at",
+            (Swap(f"{_ENGINE}.control_file:ControlFile.rung", _normal),)),
+    Planted("flatten-ignored", "nobody carries out what the ladder says about what is open",
+            (Swap(f"{_ENGINE}.live.protection:Protection._obey", _nothing),)),
     Planted("gate-open", "the gate at the wire says yes to everything",
             (Swap(f"{_ENGINE}.wire:WireGate._why_not", _nothing),)),
     Planted("foreign-fills-dropped", "fills of a person are not booked",
             (Swap(f"{_ENGINE}.live_engine:LiveEngine._outside_fill", _answers_async(True)),)),
+    Planted("age-not-asked", "how old a price is does not matter to an entry",
+            (Swap(f"{_ENGINE}.guardian.staleness:Freshness.why_not_open", _nothing),)),
+    Planted("secret-sent", "the secret goes with the request that it signs",
+            (Swap(f"{_BINANCE}.rest:signed_query", _adds_secret),)),
+    Planted("keys-shared", "all connections of a process sign with the key of the one that was made last",
+            (Swap(f"{_BINANCE}.rest:Rest.__init__", _shares_key),
+             Swap(f"{_BINANCE}.rest:Rest.credentials", _shared_key))),
+    Planted("tasks-leak", "every round of the guardian leaves a task behind",
+            (Swap(f"{_ENGINE}.live.protection:Protection.round", _leaves_tasks),)),
+    Planted("death-unseen", "a task of delivery that dies is let die",
+            (Swap(f"{_ENGINE}.delivery:Delivery._over", _lets_die),
+             Swap(f"{_ENGINE}.delivery:Delivery._listen", _dies))),
+    Planted("local-day", "the trading day is that of the machine's zone",
+            (Swap(f"{_ENGINE}.guardian.breaker:day_of", _local_day),)),
+    Planted("transfers-lost", "transfers are not imported from the statement",
+            (Swap(f"{_BINANCE}.live:LiveSide.income_since", _no_transfers),)),
+    Planted("alarms-untold", "alarms are kept and not carried out",
+            (Swap(f"{_ENGINE}.alarms:Alarms.carry_out", _untold),)),
     Planted("parameters-not-kept", "the parameters of a run are not kept",
             (Swap(f"{_STORE}.runs:Runs.save_params_snapshot", _answers_async("0" * 64)),)),
 )  # fmt: skip
@@ -416,6 +547,8 @@ class Found:
     says: str
     runs: tuple[int | None, ...]
     rules: tuple[str, ...]
+    starts: tuple[int, ...] = ()  # the first seed of each try
+    cpu_s: float = 0.0
 
     @property
     def median_runs(self) -> float | None:
@@ -430,8 +563,8 @@ def hunt(
     """Run seeds until something is broken, several times with other seeds. run(seed, name) → broken rules."""
     runs: list[int | None] = []
     rules: list[str] = []
-    for attempt in range(tries):
-        first = start + attempt * 10_000
+    starts = tuple(start + attempt * 10_000 for attempt in range(tries))
+    for first in starts:
         for count in range(1, runs_max + 1):
             broken = run(first + count - 1, planted.name)
             if broken:
@@ -440,4 +573,4 @@ def hunt(
                 break
         else:
             runs.append(None)
-    return Found(planted.name, planted.says, tuple(runs), tuple(sorted(set(rules))))
+    return Found(planted.name, planted.says, tuple(runs), tuple(sorted(set(rules))), starts)

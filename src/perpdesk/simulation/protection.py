@@ -7,8 +7,10 @@ process suspended by the machine.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
+from perpdesk.engine import ids
 from perpdesk.exchange.core.accounts import Account
 from perpdesk.exchange.core.world import World
 
@@ -25,6 +27,7 @@ class Interval:
     excluded_us: int = 0
     with_death: bool = False
     lots: int = 0
+    causes_us: Counter[str] = field(default_factory=Counter)  # of the excluded time, by cause
 
     @property
     def seconds(self) -> float:
@@ -36,7 +39,7 @@ class Interval:
 class _Running:
     interval: Interval
     seen_us: int
-    is_excluded: bool
+    cause: str
 
 
 @dataclass
@@ -47,15 +50,17 @@ class Meter:
     running: dict[int, _Running] = field(default_factory=dict)
 
     def look(
-        self, contract: int, symbol: str, uncovered: int, now_us: int, *, excluded: bool, death: bool
+        self, contract: int, symbol: str, uncovered: int, now_us: int, *, excluded: str, death: bool
     ) -> None:
-        """Say what is uncovered now. excluded: nobody can act now; death: no process stood ready."""
+        """Say what is uncovered now. excluded: why nobody can act now ("": somebody can); death: no process
+        stood ready."""
         running = self.running.get(contract)
         if running is not None:
             one = running.interval
-            if running.is_excluded:
+            if running.cause:
                 one.excluded_us += now_us - running.seen_us
-            running.seen_us, running.is_excluded = now_us, excluded
+                one.causes_us[running.cause] += now_us - running.seen_us
+            running.seen_us, running.cause = now_us, excluded
             one.end_us = now_us
             one.with_death = one.with_death or death
             if uncovered == 0:
@@ -80,14 +85,20 @@ def uncovered_lots(world: World, account: Account, contract: int, ours: int) -> 
     return max(0, abs(ours) - cover)
 
 
-def cover_lots(world: World, account: Account, contract: int, direction: int) -> int:
+def cover_lots(
+    world: World, account: Account, contract: int, direction: int, code: tuple[str, str] | None = None
+) -> int:
     """Lots that live stops by quantity would close (unsigned). The disaster stop stands behind them: it
-    bounds the loss and does not count as the stop of a position."""
+    bounds the loss and does not count as the stop of a position. code: only stops of that (version,
+    position code)."""
     mark = world.markets[contract].mark
     last = world.markets[contract].last
     total = 0
     for algo in account.open_algos.values():
         if algo.contract != contract or algo.side != -direction or algo.type not in _STOPS:
+            continue
+        named = None if code is None else ids.parse(algo.client_id)
+        if code is not None and (named is None or (named.version, named.position_code) != code):
             continue
         if algo.close_position or not (algo.reduce_only or algo.position_side != "BOTH"):
             continue

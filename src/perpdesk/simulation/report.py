@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from perpdesk.kernel.cache import sources_hash
+from perpdesk.adapters.build import build_hash
 from perpdesk.simulation.run import Options, Result
 from perpdesk.simulation.weather import READ_FAULTS, STREAM_FAULTS, WRITE_FAULTS
 
@@ -73,7 +73,11 @@ def commit() -> str:
 
 def replay(seed: int, options: Options) -> str:
     """The command that repeats one seed of a swarm."""
-    return f"perpdesk simulate --seed {seed} --faults {options.faults:g} --minutes {options.minutes} --trace"
+    versions = "" if options.versions == "one" else f"--versions {options.versions} "
+    return (
+        f"perpdesk simulate --seed {seed} --faults {options.faults:g} --minutes {options.minutes} "
+        f"{versions}--trace"
+    )
 
 
 def summary(results: Sequence[Result], options: Options, wall_s: float) -> dict[str, Any]:
@@ -83,6 +87,7 @@ def summary(results: Sequence[Result], options: Options, wall_s: float) -> dict[
     for result in results:
         fired += result.fired
         rules.update(violation.rule for violation in result.violations)
+    excluded_us: Counter[str] = sum((result.excluded_us for result in results), Counter())
     alive = [seconds for result in results for seconds, death in result.naked if not death]
     death = [seconds for result in results for seconds, death in result.naked if death]
     failed = [result for result in results if result.violations]
@@ -105,6 +110,7 @@ def summary(results: Sequence[Result], options: Options, wall_s: float) -> dict[
         "doubled_positions": doubled,
         "naked_seconds": naked,
         "naked_within_limits": within,
+        "naked_excluded_seconds": {cause: round(us / 1e6, 1) for cause, us in sorted(excluded_us.items())},
         "entries": sum(result.entries for result in results),
         "orders": sum(result.orders for result in results),
         "fills": sum(result.fills for result in results),
@@ -123,7 +129,7 @@ def summary(results: Sequence[Result], options: Options, wall_s: float) -> dict[
             for result in failed
         ],
         "commit": commit(),
-        "build_hash": sources_hash(),
+        "build_hash": build_hash(),
         "cpu_seconds": round(cpu_s, 1),
         "wall_seconds": round(wall_s, 1),
         "runs_per_cpu_second": round(len(results) / cpu_s, 2) if cpu_s else 0.0,

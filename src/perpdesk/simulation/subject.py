@@ -16,11 +16,14 @@ from perpdesk.simulation.clock import ProcessClock
 from perpdesk.simulation.database import DatabaseFile
 from perpdesk.simulation.loop import Incarnation, Loop
 from perpdesk.simulation.network import URL, Network
-from perpdesk.simulation.observer import Limits, Observer
+from perpdesk.simulation.observer import Limits
+from perpdesk.simulation.watch import Watch
 
 ACCOUNT_ID = 1
 # Any will do: the exchange of a simulation knows them.
 API_KEY, API_SECRET = "simulated" * 8, "canary" * 10
+# Of another user of the same exchange, whom nobody trades for.
+OTHER_KEY, OTHER_SECRET = "somebody" * 8, "magpie" * 10
 
 
 @dataclass
@@ -35,6 +38,9 @@ class Life:
     universe: Universe
     seed: int
     is_dead: Callable[[int], bool] = lambda number: False  # has that process of this machine ended?
+    machine: int = 0
+    users: int = 1
+    on_stop: list[Callable[[], None]] = field(default_factory=list)  # a person ends it in order
     random: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
@@ -50,23 +56,34 @@ class Life:
         """Of the one account."""
         return Credentials(API_KEY, API_SECRET)
 
+    @property
+    def other_credentials(self) -> Credentials:
+        """Of the other user, whose account is only read."""
+        return Credentials(OTHER_KEY, OTHER_SECRET)
+
     def gateway(self) -> Gateway:
         """What all accounts behind this process's address share."""
         return Gateway(simulated(URL), self.clock)
 
 
 class Subject(Protocol):
-    """A desk. ``limits``: what it was told to keep to. keeps_books: its database mirrors the account."""
+    """A desk. ``limits``: what it was told to keep to. keeps_books: its database mirrors the account.
+    sleeves: how many versions it runs."""
 
     limits: Limits
     keeps_books: bool
+    sleeves: int
 
     async def live(self, life: Life) -> None:
         """One life, from start to death; returning or raising ends the process, and it is started again."""
         ...
 
-    def watched_by(self, observer: Observer) -> None:
-        """Who is to be told when a person does something to the desk itself."""
+    def watched_by(self, watch: Watch) -> None:
+        """Who is to be told when a person does something to the desk itself, and of alarms."""
+        ...
+
+    def leaves(self) -> list[bytes]:
+        """What lies on the disks of its machines, beside the database."""
         ...
 
     def calm(self, database: DatabaseFile) -> None:

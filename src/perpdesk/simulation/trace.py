@@ -16,6 +16,7 @@ class Trace:
         self._digest = hashlib.sha256()
         self._tell = tell
         self.lines = 0
+        self.ear: Callable[[str, str, bytes], None] | None = None  # hears every line
 
     def say(self, kind: str, text: str, more: bytes = b"") -> None:
         """One line: the time, what kind of thing, what. more: bytes that count but are not shown whole."""
@@ -23,6 +24,8 @@ class Trace:
         self.lines += 1
         self._digest.update(line.encode())
         self._digest.update(more)
+        if self.ear is not None:
+            self.ear(kind, text, more)
         self._digest.update(b"\n")
         if self._tell is not None:
             shown = more[:4000].decode("utf-8", "replace")

@@ -101,6 +101,9 @@ WRITE_FAULTS: tuple[dict[str, Any], ...] = (
     ),
     _reply("ALG-08 -4045", _ALGO, 400, -4045, "Reach max stop order limit.", False),
 )
+# After these nobody knows whether the order was placed.
+_LATE = ("NET-02 answer lost", "NET-03 executes late", "NET-09 slow answer")
+_UNTOLD = ("NET-01", "NET-04", "NET-05", "API-01", "API-04", "API-05", "API-07")
 # What may strike a read.
 READ_FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "drop-resp", "name": "NET-02 read unanswered", "route": _READS},
@@ -136,6 +139,7 @@ class Faults:
         share: float,
         living: Callable[[], list[Incarnation]],
         clocks: Callable[[], list[ProcessClock]],
+        sharp: bool = False,
     ) -> None:
         self._loop, self._server, self._network = loop, server, network
         self._database, self._share, self._living = database, share, living
@@ -147,6 +151,8 @@ class Faults:
         self._plan(WRITE_FAULTS, share)
         self._plan(READ_FAULTS, share / 4)
         self._plan(STREAM_FAULTS, share / 4)
+        if sharp:
+            self._sharpen()
         self.episodes = self._chosen_episodes()
         if share and self._random.random() < 0.4:
             database.faults.error_ppm = int(share * self._random.choice((500, 2_000, 10_000)))
@@ -169,6 +175,19 @@ class Faults:
             ms = self._random.randrange(low, high) if high else 0
             ppm = min(_PPM, int(_PPM * share * weight / total))
             self._server.faults.add(Fault(**{**fault, "ms": ms, "count": -1, "probability_ppm": ppm}))
+
+    def _sharpen(self) -> None:
+        """Every third order that is placed is executed late, or answered late or never; and some others are
+        answered by something that tells nothing."""
+        late = [fault for fault in WRITE_FAULTS if fault["name"] in _LATE]
+        untold = [fault for fault in WRITE_FAULTS if fault["name"].startswith(_UNTOLD)]
+        for kinds, share in ((late, _PPM // 3), (untold, _PPM // 6)):
+            fault = self._random.choice(kinds)
+            low, high = fault.get("ms", (0, 0))
+            ms = self._random.randrange(low, high) if high else 0
+            self._server.faults.add(
+                Fault(**{**fault, "route": _ORDER, "ms": ms, "count": -1, "probability_ppm": share})
+            )
 
     def _chosen_episodes(self) -> list[Episode]:
         every: list[Episode] = [
@@ -217,6 +236,10 @@ class Faults:
         """Can the account not reach the venue just now, whatever it does?"""
         weather = self._network.weather
         return weather.is_down or weather.requests_down or self._loop.now_us < self.banned_until_us
+
+    def is_wire_down(self) -> bool:
+        """Does nothing get through, in either direction?"""
+        return self._network.weather.is_down
 
     def count(self) -> Counter[str]:
         """Everything that struck, by name."""

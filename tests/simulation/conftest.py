@@ -1,0 +1,25 @@
+"""A simulated death leaves coroutines behind that nobody will ever await: they are no fault of a later test."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _the_dead_are_buried() -> Iterator[None]:
+    told = sys.unraisablehook
+
+    def hook(found: sys.UnraisableHookArgs) -> None:
+        if not (isinstance(found.exc_value, RuntimeWarning) and "never awaited" in str(found.exc_value)):
+            told(found)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+        gc.collect()
+    finally:
+        sys.unraisablehook = told
