@@ -310,7 +310,7 @@ def test_a_live_key_goes_nowhere_else(
     asked = []
     report = KeyReport(("it works from any address: bind it to this machine's address",), ())
 
-    def ask(hosts, credential, name):  # type: ignore[no-untyped-def]
+    def ask(hosts, credential, name, *, spot=False):  # type: ignore[no-untyped-def]
         asked.append(hosts)
         found = KeyReport((), ()) if credential.any_ip else report
         return found, account_checks.LastCheck(1, "refused" if found.problems else "ok", found.problems)

@@ -157,8 +157,6 @@ def test_which_strategies_go_together(ground: Ground) -> None:
     data = ("--data", ground.klines)
     refused(ground.run("backtest", *data), "--strategy", "sma_cross")
     refused(ground.run("parity", *data), "--strategy")
-    refused(ground.run("parity", *SMA, "--strategy", "score_v2", *data), "--strategy", "one")
-    refused(ground.run("backtest", *SMA, "--strategy", "score_v2", *data), "--strategy", "one")
 
 
 @pytest.mark.parametrize("speed", ["fast", "0", "-1", "nan", "inf", ""])

@@ -13,9 +13,12 @@ from tests.cli.conftest import Books, Perpdesk
 from perpdesk.adapters.clocks import SystemClock
 from perpdesk.adapters.folder import DiskFolder
 from perpdesk.adapters.sqlstore import SqlStore
+from perpdesk.domain.books import WHOLE_STRATEGY, StateRow
 from perpdesk.domain.kill import Rung
 from perpdesk.domain.ownership import Heartbeat, LeaseClaim
 from perpdesk.engine.control_file import ControlFile
+from perpdesk.engine.guardian.throttle import STATE as THROTTLE
+from perpdesk.engine.guardian.throttle import RepeatThrottle
 from perpdesk.engine.ownership import BEAT_MS, Ownership
 
 ACCOUNT = 7
@@ -224,3 +227,29 @@ def test_the_guardians_beats_are_shown_with_their_ages(
     assert rows[1]["age_ms"] >= 3_600_000
     people = perpdesk("guardian", "status", "--account", ACCOUNT, "--database", books.url)
     assert "grid" in people.out
+
+
+async def _trip(url: str, since_ms: int) -> None:
+    async with await SqlStore.open(url) as store:
+        throttle = RepeatThrottle(disabled={"sma_cross": since_ms})
+        await store.save_state(
+            StateRow(
+                account_id=ACCOUNT, strategy=THROTTLE, symbol=WHOLE_STRATEGY, state=throttle.to_state(),
+                params_hash=await store.save_params_snapshot("{}", 0), updated_ms=since_ms,
+            )
+        )  # fmt: skip
+
+
+def test_a_strategy_that_the_throttle_switched_off_is_released_by_a_person(
+    perpdesk: Perpdesk, books: Books, control_dir: Path
+) -> None:
+    """RTS 6, article 15: until a person says so, with a reason."""
+    asyncio.run(_trip(books.url, 5))
+    place = ("--account", str(ACCOUNT), "--database", books.url)
+    assert perpdesk("control", "status", *place, "--json").json["throttled"] == ["sma_cross"]
+    silent = perpdesk("control", "release", "sma_cross", *place)
+    assert (silent.code, "--reason" in silent.err) == (2, True)
+    assert perpdesk("control", "release", "grid", *place, *WHY).code == 3
+    assert perpdesk("control", "release", "sma_cross", *place, *WHY).code == 0
+    assert perpdesk("control", "status", *place, "--json").json["throttled"] == []
+    assert perpdesk("control", "release", "sma_cross", *place, *WHY).code == 3, "once"

@@ -63,6 +63,17 @@ def test_config_show_names_the_layer(capsys: pytest.CaptureFixture[str]) -> None
     }
 
 
-def test_real_venues_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["volume", "run", "--live"]) == 3
-    assert "Spot over HTTP" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("--live", 2, "no strategy with venue binance_spot is enabled"),
+        ("--live --strategy koge_volume_boost", 3, "trades on venue sim"),
+        ("--live --exchange-url http://127.0.0.1:1", 3, "--live means the live exchange"),
+        ("--exchange-url http://127.0.0.1:1 --strategy koge_volume_boost", 3, "trades on venue sim"),
+    ],
+)
+def test_a_run_on_the_wrong_venue_is_refused(
+    words: str, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["volume", "run", *words.split()]) == code
+    assert said in capsys.readouterr().err

@@ -75,6 +75,7 @@ async def test_a_user_at_the_target_sends_no_order(books: SqlStore) -> None:
     await run_to_end(market, again)
     status = await again.get_strategy_status("boost")
     assert status["users"]["1"]["state"] == "SKIPPED"  # type: ignore[index]
+    assert status["users"]["1"]["reading_age_seconds"] is not None  # type: ignore[index]
     assert status["users"]["2"]["state"] == "DONE"  # type: ignore[index]
     assert [one.user_id for one in (await books.volume_pairs())].count(1) == pairs
     await again.close()
@@ -312,6 +313,7 @@ async def test_a_counter_that_cannot_be_read_is_never_zero(books: SqlStore) -> N
     status = await desk.get_strategy_status("boost")
     assert status["users"]["1"]["state"] == "HALTED"  # type: ignore[index]
     assert status["user_volumes"] == {"1": None}
+    assert status["users"]["1"]["reading_age_seconds"] is None  # type: ignore[index]
     assert await books.volume_pairs() == []
     await desk.close()
 
@@ -325,4 +327,8 @@ async def test_the_status_of_another_process_is_the_same(books: SqlStore) -> Non
     mine = await desk.get_strategy_status("boost")
     assert mine == await status_of(books, loaded.strategies["boost"], market.now_ms())
     assert Decimal(str(mine["total_volume"])) >= 90
+    later = await status_of(books, loaded.strategies["boost"], market.now_ms() + 41_000)
+    for document, seconds in ((mine, 0), (later, 41)):
+        age = document["users"]["1"]["reading_age_seconds"]  # type: ignore[index]
+        assert seconds <= age <= seconds + 1
     await desk.close()

@@ -9,10 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
+from perpdesk.adapters.binance.hosts import Hosts
 from perpdesk.adapters.clocks import SystemClock
 from perpdesk.adapters.vault import AccountEntry, LastCheck, Vault, default_path
+from perpdesk.adapters.vault.store import OPERATOR
 from perpdesk.cli import account_rows as rows
-from perpdesk.cli.account_checks import OK, ask_rights, hosts_of, hosts_of_new, refuse_problems
+from perpdesk.cli.account_checks import OK, ask_rights, hosts_of, hosts_of_new, is_spot, refuse_problems
 from perpdesk.cli.console import notice, out, print_json, table
 from perpdesk.cli.key_input import read_key
 from perpdesk.cli.options import JsonOption
@@ -66,8 +68,25 @@ def add(
     as_json: JsonOption = False,
 ) -> None:
     """Put an account's API key into the vault, after asking the exchange what it may do."""
+    place = hosts_of_new(exchange_url)
+    keep_new(name, place, exchange_url, key_file, allow_any_ip, database, vault, as_json)
+
+
+def keep_new(
+    name: str,
+    place: tuple[str, Hosts],
+    exchange_url: str | None,
+    key_file: Path | None,
+    allow_any_ip: bool,
+    database: str | None,
+    vault: Path | None,
+    as_json: bool,
+    *,
+    user_id: int = OPERATOR,
+) -> None:
+    """Ask for a key, ask the exchange about it, keep it. place: the exchange's name and addresses."""
     store = _vault(vault)
-    exchange, hosts = hosts_of_new(exchange_url)
+    exchange, hosts = place
     _refuse_silent_override(allow_any_ip, database)
     store.refuse_name(name)
     _ = store.ring  # without a master key nobody should have to type a key
@@ -75,10 +94,16 @@ def add(
         rows.refuse_row(database, name)
     credential = read_key(key_file, any_ip=allow_any_ip)
     store.refuse_taken(name, credential)
-    report, verdict = ask_rights(hosts, credential, name)
+    report, verdict = ask_rights(hosts, credential, name, spot=is_spot(exchange))
     refuse_problems(report, hosts)
     entry = store.add(
-        name, exchange, credential, now_ms=verdict.at_ms, check=verdict, exchange_url=exchange_url
+        name,
+        exchange,
+        credential,
+        now_ms=verdict.at_ms,
+        check=verdict,
+        exchange_url=exchange_url,
+        user_id=user_id,
     )
     _tell(database, "KeyAdded", entry, verdict, any_ip=allow_any_ip)
     _print(entry, f"account {name} is in the vault: key {entry.key_hint}…, {hosts.rest}", as_json)
@@ -122,8 +147,9 @@ def check(
     answers: list[dict[str, Any]] = []
     for entry in entries:
         try:
-            credential = store.credential(entry.name)
-            _, verdict = ask_rights(hosts_of(entry, exchange_url), credential, entry.name)
+            credential = store.credential(entry.name, entry.user_id)
+            hosts = hosts_of(entry, exchange_url)
+            _, verdict = ask_rights(hosts, credential, entry.name, spot=is_spot(entry.exchange))
         except PerpdeskError as error:
             if name is not None:
                 raise
@@ -167,7 +193,7 @@ def rotate(
     _refuse_silent_override(allow_any_ip, database)
     _ = store.ring
     credential = read_key(key_file, any_ip=allow_any_ip)
-    report, verdict = ask_rights(hosts, credential, name)
+    report, verdict = ask_rights(hosts, credential, name, spot=is_spot(old.exchange))
     refuse_problems(report, hosts)
     entry = store.replace(name, credential, now_ms=verdict.at_ms, check=verdict)
     _tell(database, "KeyReplaced", entry, verdict, any_ip=allow_any_ip)

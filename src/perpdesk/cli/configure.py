@@ -7,6 +7,7 @@ import typer
 from perpdesk.cli.console import out, print_json
 from perpdesk.cli.options import ConfigOption, JsonOption, SetOption
 from perpdesk.config import lint, load, show_rows, show_text, snapshot
+from perpdesk.config.lint import STRATEGIES
 
 _EXIT_INPUT = 2
 
@@ -34,7 +35,7 @@ def show(config: ConfigOption = None, settings: SetOption = None, as_json: JsonO
 
 def check(config: ConfigOption = None, settings: SetOption = None, as_json: JsonOption = False) -> int:
     """Rules that are dominated, unreachable or beyond liquidation. Errors exit with 2."""
-    findings = lint(load(config, options=settings or ()).config)
+    findings = lint(load(config, options=settings or ()).config, strategies=(*STRATEGIES, "oi"))
     refused = any(finding.severity == "E" for finding in findings)
     if as_json:
         rows = [

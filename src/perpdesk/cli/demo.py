@@ -58,7 +58,7 @@ def demo(
     for strategy in STRATEGIES:
         if not as_json:
             notice(f"comparing {strategy} in the compiled loop and in the engine …")
-        receipts.append(compare(loaded, strategy, market))
+        receipts.append(compare(loaded, [strategy], market))
     if as_json:
         print_json(
             result.to_json() | {"parity": [receipt.to_json() for receipt in receipts], "database": database}

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from perpdesk.adapters.vault import Vault, default_path
+from perpdesk.cli import first_look
 from perpdesk.cli.account_checks import hosts_of
 from perpdesk.cli.console import notice, out
 from perpdesk.cli.options import ConfigOption, SetOption, StrategyOption, SymbolsOption, load_config
@@ -77,6 +78,7 @@ def live(
         hosts=hosts,
         folder=folder_of(control_dir, make=True),
         flatten_on_exit=flatten_on_exit,
+        dead=first_look.dead,
         say=notice,
     )
     try:

@@ -8,11 +8,14 @@ import resource
 import sys
 import threading
 import traceback
+from pathlib import Path
 from types import TracebackType
 
+from perpdesk.cli.version_log import FOLDER_VARIABLE, VersionFiles
 from perpdesk.domain.redaction import RedactingFilter, redacted
 
 LEVEL_VARIABLE = "PERPDESK_LOG"
+SIGNAL_LOGGER = "perpdesk.engine.recording.recorder"
 _FORMAT = "%(levelname)s %(name)s: %(message)s"
 
 
@@ -25,7 +28,14 @@ def set_up_logs() -> None:
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(level)
-    logging.getLogger("numba").setLevel(max(level, logging.WARNING))  # the compiler tells every step it takes
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if folder:  # stderr stays as quiet as it was
+        handler.setLevel(level)
+        signals = logging.getLogger(SIGNAL_LOGGER)
+        signals.setLevel(min(level, logging.INFO))
+        signals.addHandler(VersionFiles(Path(folder)))
+    for name in ("numba", "alembic"):  # they tell every step they take
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
     if logging.lastResort is not None:
         logging.lastResort.addFilter(RedactingFilter())
     logging.captureWarnings(True)

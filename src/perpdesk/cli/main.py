@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 
 import typer
 
+from perpdesk.adapters.clocks import SystemClock
+from perpdesk.adapters.dead_owner import dead_owner_of
+from perpdesk.cli import first_look
 from perpdesk.cli.console import notice
-from perpdesk.cli.logs import set_up_logs
+from perpdesk.cli.logs import set_up_logs, show_failure
 from perpdesk.domain.errors import PerpdeskError
 from perpdesk.domain.secret import HIDDEN
 
@@ -25,10 +29,14 @@ def _application() -> typer.Typer:
     from perpdesk.cli.database import add_to as add_database
     from perpdesk.cli.demo import add_to as add_demo
     from perpdesk.cli.exchange import add_to as add_exchange
+    from perpdesk.cli.grid import add_to as add_grid
     from perpdesk.cli.guardian import add_to as add_guardian
     from perpdesk.cli.kill import add_to as add_kill
     from perpdesk.cli.live import add_to as add_live
+    from perpdesk.cli.oi import add_to as add_oi
+    from perpdesk.cli.rating import add_to as add_rating
     from perpdesk.cli.run import add_to as add_runs
+    from perpdesk.cli.score import add_to as add_score
     from perpdesk.cli.simulate import add_to as add_simulation
     from perpdesk.cli.status import add_to as add_status
     from perpdesk.cli.volume import add_to as add_volume
@@ -55,6 +63,10 @@ def _application() -> typer.Typer:
     add_accounts(application)
     add_simulation(application)
     add_volume(application)
+    add_grid(application)
+    add_oi(application)
+    add_score(application)
+    add_rating(application)
     return application
 
 
@@ -71,6 +83,8 @@ def run_command(arguments: list[str]) -> int:
             "warning: every user of this machine can read a password in the command line: "
             "put the database's URL into PERPDESK_DATABASE"
         )
+    if arguments[:1] == ["live"]:  # before everything that takes time to load
+        first_look.dead = dead_owner_of(arguments, os.environ, SystemClock().now_ms())
     try:
         code = _application()(args=arguments, standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -83,4 +97,8 @@ def run_command(arguments: list[str]) -> int:
         return EXIT_INPUT
     except typer.Abort:
         notice("aborted")
+        return EXIT_INTERNAL
+    except Exception as error:
+        # Here, not in sys.excepthook: typer puts one of its own in the place of ours, which prints as it is.
+        show_failure(type(error), error, error.__traceback__)
         return EXIT_INTERNAL

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +17,7 @@ from perpdesk.domain.errors import InputError
 from perpdesk.kernel.records import funding_dt, zeros
 from perpdesk.market import funding as funding_files
 from perpdesk.market.instruments import bundled, read_brackets, read_instruments
+from perpdesk.market.interest import read as read_interest
 from perpdesk.market.tape import read_tape
 
 DataOption = Annotated[
@@ -35,6 +36,9 @@ FundingOption = Annotated[list[Path] | None, typer.Option("--funding", help="Fun
 MarkOption = Annotated[
     list[Path] | None, typer.Option("--mark", help="Mark price klines for funding; repeatable.")
 ]
+OiOption = Annotated[
+    list[Path] | None, typer.Option("--oi", help="Recorded open interest (parquet, CSV); repeatable.")
+]
 SymbolsOption = Annotated[
     str | None, typer.Option("--symbols", help="Only these symbols, separated by commas.")
 ]
@@ -48,7 +52,8 @@ ConfigOption = Annotated[
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; repeatable.")]
 BalanceOption = Annotated[str | None, typer.Option("--balance", help="Starting balance in USDT.")]
 StrategyOption = Annotated[
-    list[str] | None, typer.Option("--strategy", help="sma_cross, score_v2, score_v3; repeatable.")
+    list[str] | None,
+    typer.Option("--strategy", help="sma_cross, score_v2, score_v3, grid, oi_breakout; repeatable."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
@@ -65,6 +70,7 @@ class MarketOptions:
     mark: list[Path] | None = None
     from_text: str | None = None
     to_text: str | None = None
+    interest: list[Path] | None = None
 
 
 def time_ms(text: str | None, field: str) -> int | None:
@@ -92,7 +98,7 @@ def load_config(
     if balance is not None:
         chosen.append(f"account.balance_usdt={balance}")
     loaded = load(config, options=chosen)
-    sections = {name.partition("_")[0] if name.startswith("score") else name for name in strategies}
+    sections = {name.partition("_")[0] if name.startswith(("score", "oi")) else name for name in strategies}
     findings = lint(loaded.config, strategies=sections)
     refuse_errors(findings)
     for finding in findings:
@@ -127,4 +133,10 @@ def load_market(options: MarketOptions) -> Market:
     notes = [str(note) for note in tape.notes]
     if not known:
         notes.append("funding: no rates given, counted as 0")
-    return cut(tape, from_ms, np.asarray(rates).view(np.recarray), known, notes)
+    market = cut(tape, from_ms, np.asarray(rates).view(np.recarray), known, notes)
+    if not options.interest:
+        return market
+    rows = read_interest(options.interest, tape.universe.symbols)
+    for text in rows.warnings:
+        notice(f"warning: {text}")
+    return replace(market, interest=rows)

@@ -20,6 +20,7 @@ from perpdesk.cli.options import (
     JsonOption,
     MarketOptions,
     MarkOption,
+    OiOption,
     SetOption,
     StrategyOption,
     SymbolsOption,
@@ -54,13 +55,14 @@ def backtest_command(
     brackets: BracketsOption = None,
     funding: FundingOption = None,
     mark: MarkOption = None,
+    interest: OiOption = None,
     no_skip: Annotated[bool, typer.Option("--no-skip", help="Walk every bar; slow, same result.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Run one strategy through the compiled loop."""
+    """Run one strategy through the compiled loop, or several together on one account."""
     loaded = load_config(config, settings, balance, strategy or [])
     market = load_market(
-        MarketOptions(data, symbols, instruments, brackets, funding, mark, from_text, to_text)
+        MarketOptions(data, symbols, instruments, brackets, funding, mark, from_text, to_text, interest)
     )
     with progress("backtest", len(market.bars), quiet=as_json) as done:
         result, _, _ = backtest(loaded, strategy or [], market, skip=not no_skip, progress=done)
@@ -83,6 +85,7 @@ def paper_command(
     brackets: BracketsOption = None,
     funding: FundingOption = None,
     mark: MarkOption = None,
+    interest: OiOption = None,
     speed: Annotated[
         str | None, typer.Option("--speed", help="max, or how many times faster than life.")
     ] = None,
@@ -97,7 +100,7 @@ def paper_command(
     """Trade on the simulated venue: the engine of live, on recorded minutes."""
     loaded = load_config(config, settings, balance, strategy or [])
     market = load_market(
-        MarketOptions(data, symbols, instruments, brackets, funding, mark, from_text, to_text)
+        MarketOptions(data, symbols, instruments, brackets, funding, mark, from_text, to_text, interest)
     )
     configured = loaded.config.paper.speed
     pace = float(configured or 0) if speed is None else _speed(speed)
@@ -127,6 +130,7 @@ def parity_command(
     brackets: BracketsOption = None,
     funding: FundingOption = None,
     mark: MarkOption = None,
+    interest: OiOption = None,
     every_point: Annotated[
         bool, typer.Option("--every-point", help="The engine looks at every path point; slow, same result.")
     ] = False,
@@ -135,15 +139,17 @@ def parity_command(
     ] = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Compare the compiled loop with the engine on the in-process venue, bit by bit. Exit 1: they differ."""
-    names = strategy or []
-    if len(names) != 1:
-        raise InputError("parity compares one strategy: name one", field="--strategy")
-    loaded = load_config(config, settings, balance, names)
+    """Compare the replay with the engine on the in-process venue, bit by bit. Exit 1: they differ.
+
+    One strategy is replayed by the compiled loop, several on one account by the coupled replay.
+    """
+    loaded = load_config(config, settings, balance, strategy or [])
     market = load_market(
-        MarketOptions(data, symbols, instruments, brackets, funding, mark, from_text, to_text)
+        MarketOptions(data, symbols, instruments, brackets, funding, mark, from_text, to_text, interest)
     )
-    receipt = compare(loaded, names[0], market, every_point=every_point, venue_taker_ppm=venue_taker_ppm)
+    receipt = compare(
+        loaded, strategy or [], market, every_point=every_point, venue_taker_ppm=venue_taker_ppm
+    )
     if as_json:
         print_json(receipt.to_json())
     else:

@@ -13,11 +13,13 @@ import typer
 from perpdesk.cli.console import notice, out, print_json, progress, table
 from perpdesk.cli.options import JsonOption
 from perpdesk.domain.errors import InputError
-from perpdesk.simulation import matrix, planted, report, swarm
+from perpdesk.simulation import matrix, planted, planted_page, report, swarm
 from perpdesk.simulation.run import Options, Result
 
 _PROOF = Path("docs/proof")
 EXIT_FOUND = 1
+# Many short lives find more than few long ones; a search for one fault wants its rarer states too.
+SWARM_MINUTES, SEARCH_MINUTES = 6, 15
 
 
 def add_to(application: typer.Typer) -> None:
@@ -30,7 +32,18 @@ def simulate(
     seed_start: Annotated[int, typer.Option("--seed-start", min=0, help="The first of them.")] = 0,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Only this seed.")] = None,
     faults: Annotated[float, typer.Option("--faults", min=0.0, max=1.0, help="Share of requests.")] = 0.4,
-    minutes: Annotated[int, typer.Option("--minutes", min=1, help="Virtual minutes with faults.")] = 15,
+    minutes: Annotated[
+        int | None,
+        typer.Option(
+            "--minutes",
+            min=1,
+            help="Virtual minutes with faults [default: 6; 15 of a search].",
+            show_default=False,
+        ),
+    ] = None,
+    versions: Annotated[
+        str, typer.Option("--versions", help="What desks run: one, two, scores, or mixed by seed.")
+    ] = "one",
     processes: Annotated[int, typer.Option("--processes", min=1)] = min(2, os.cpu_count() or 1),
     trace: Annotated[bool, typer.Option("--trace", help="Print every line of the trace (one seed).")] = False,
     crash_matrix: Annotated[
@@ -47,17 +60,21 @@ def simulate(
         bool, typer.Option("--planted", help="Plant each of our own faults: it must be found.")
     ] = False,
     tries: Annotated[int, typer.Option("--tries", min=1, help="Of each planted fault.")] = 3,
-    runs_max: Annotated[int, typer.Option("--runs-max", min=1, help="Of each try.")] = 200,
-    only: Annotated[str | None, typer.Option("--only", help="Only this planted fault.")] = None,
+    runs_max: Annotated[int, typer.Option("--runs-max", min=1, help="Of each try.")] = 100,
+    only: Annotated[str | None, typer.Option("--only", help="Only these planted faults, by commas.")] = None,
     write_to: Annotated[Path, typer.Option("--write-to", help="Folder of the proof.")] = _PROOF,
     as_json: JsonOption = False,
 ) -> int:
     """Simulate the live desk under faults, people and deaths; exit code 1 if any invariant broke."""
-    options = Options(faults=faults, minutes=minutes)
+    if versions not in swarm.DESKS:
+        raise InputError(f"must be one of {', '.join(swarm.DESKS)}", field="--versions")
+    searches = planted_faults or crash_matrix
+    minutes = minutes or (SEARCH_MINUTES if searches else SWARM_MINUTES)
+    options = Options(faults=faults, minutes=minutes, versions=versions)
     if crash_at is not None:
         options = replace(options, crash_at=_steps(crash_at))
     if planted_faults:
-        return _planted(options, tries, runs_max, processes, only, seed_start, as_json)
+        return _planted(options, tries, runs_max, processes, only, seed_start, write_to, as_json)
     if crash_matrix and seed is None:
         chosen = list(range(seed_start, seed_start + min(seeds, 3)))
         return _matrix(options, chosen, points, pairs, processes, write_to, as_json)
@@ -132,35 +149,58 @@ def _matrix(
     as_json: bool,
 ) -> int:
     cells: dict[str, matrix.Cell] = {}
-    for seed in seeds:
-        recording = swarm.Job(seed, replace(matrix.scene(options), record=True))
-        first = swarm.run_all([recording])[0]
+    ran: list[Result] = []
+
+    def recorded(seed: int, before: tuple[int, ...] = ()) -> list[str]:
+        first = swarm.run_all([matrix.recording(seed, options, before)])[0]
         if first.violations:
             raise InputError(
-                f"seed {seed} breaks {first.violations[0].rule} without any crash", field="--seed"
+                f"seed {seed} breaks {first.violations[0].rule} with the deaths {before}", field="--seed"
             )
-        chosen = matrix.plan(seed, first.places, pairs=pairs, other_every=50, points_max=points)
-        jobs = chosen.jobs(options)
+        matrix.count(cells, first.places, after=bool(before))
+        return first.places
+
+    for seed in seeds:
+        whole = recorded(seed)
+        middle = matrix.middle(whole)
+        recovery = recorded(seed, (middle,))
+        chosen = matrix.singles(whole)
+        chosen += matrix.singles(recovery[: len(whole) - middle], (middle,), occurrences=1)
+        chosen = matrix.thinned(seed, chosen, points)
+        chosen += matrix.pairs(seed, chosen, len(whole), pairs)
+        jobs = matrix.jobs(seed, chosen, options)
         with progress(f"seed {seed}", len(jobs), quiet=as_json) as done:
             number = 0
 
-            def told(_: Result) -> None:
+            def told(result: Result) -> None:
                 nonlocal number
                 number += 1
                 done(number)
+                if result.violations and not as_json:
+                    notice(f"{result.violations[0].rule}: {result.violations[0].text}")
 
             results = swarm.run_all(jobs, processes, told)
-        for name, cell in matrix.gather(chosen, results).items():
-            _merge(cells.setdefault(name, matrix.Cell()), cell)
+        matrix.gather(cells, seed, chosen, results)
+        ran += results
     limit = "" if points is None else f" --points {points}"
     command = (
         f"perpdesk simulate --crash-matrix --seed-start {seeds[0]} --seeds {len(seeds)} "
         f"--minutes {options.minutes} --pairs {pairs}{limit}"
     )
+    effort = matrix.Effort(
+        command, seeds, sum(one.cpu_s for one in ran), sum(one.simulated_ms for one in ran),
+        sum(one.lives for one in ran),
+    )  # fmt: skip
     page = write_to / "crash_matrix.md"
-    matrix.written(cells, seeds, command, page)
+    matrix.written(cells, effort, page)
     said = {
-        name: {"points": cell.points, "violations": dict(cell.violations), "failing": cell.failing}
+        name: {
+            "awaits": cell.found,
+            "classes": cell.classes,
+            "runs": cell.points,
+            "violations": dict(cell.violations),
+            "failing": cell.failing,
+        }
         for name, cell in sorted(cells.items())
     }
     broken = sum(sum(cell.violations.values()) for cell in cells.values())
@@ -171,57 +211,37 @@ def _matrix(
     return 0 if broken == 0 else EXIT_FOUND
 
 
-def _merge(into: matrix.Cell, cell: matrix.Cell) -> None:
-    into.points += cell.points
-    into.doubled += cell.doubled
-    into.naked += cell.naked
-    into.violations += cell.violations
-    into.failing += cell.failing
-
-
 def _planted(
-    options: Options, tries: int, runs_max: int, processes: int, only: str | None, start: int, as_json: bool
+    options: Options,
+    tries: int,
+    runs_max: int,
+    processes: int,
+    only: str | None,
+    start: int,
+    write_to: Path,
+    as_json: bool,
 ) -> int:
-    wanted = [planted.of(only)] if only is not None else list(planted.PLANTED)
+    wanted = list(planted.PLANTED) if only is None else [planted.of(name) for name in only.split(",")]
     hunts = [swarm.Hunt(one.name, options, tries, runs_max, start) for one in wanted]
     found: list[planted.Found] = []
     for result in swarm.hunt_all(hunts, processes):
         found.append(result)
+        page = planted_page.written(write_to, [result], faults=options.faults, runs_max=runs_max)
         if not as_json:
             notice(f"{result.name}: runs {list(result.runs)}, rules {', '.join(result.rules)}")
-    found.sort(key=lambda one: [fault.name for fault in planted.PLANTED].index(one.name))
-    rows: list[dict[str, Any]] = [
-        {
-            "name": one.name,
-            "says": one.says,
-            "median_runs": one.median_runs,
-            "runs": list(one.runs),
-            "rules": list(one.rules),
-        }
-        for one in found
-    ]
     missed = [one.name for one in found if one.median_runs is None]
     if as_json:
+        rows = planted_page.kept(write_to)
         print_json(
             {
                 "passed": not missed,
                 "planted": len(found),
                 "missed": missed,
-                "faults": rows,
-                "commit": report.commit(),
+                "faults": {one.name: rows[one.name] for one in found},
             }
         )
     else:
-        lines = [
-            [
-                one.name,
-                one.says,
-                "not found" if one.median_runs is None else f"{one.median_runs:g}",
-                " ".join(one.rules),
-            ]
-            for one in found
-        ]
-        out.print(table("planted faults", ["fault", "what is wrong", "median runs", "found by"], lines))
+        out.print(page.read_text(), markup=False)
     return 0 if not missed else EXIT_FOUND
 
 

@@ -34,6 +34,7 @@ _SHOWN = {
     "naked_exposure_quote_seconds": "naked exposure, USDT x s",
     "fill_to_stop_p50_ms": "fill to stop acknowledged, p50 ms",
     "fill_to_stop_p99_ms": "fill to stop acknowledged, p99 ms",
+    "signal_to_send_us": "closed minute to entry sent, us",
     "reconcile_age_ms": "last complete reconciliation, ms ago",
     "fills_total": "fills",
     "orders_total": "orders sent",
@@ -221,6 +222,13 @@ def _print(answer: dict[str, Any]) -> None:
             out.print(f"{title}: none")
 
 
+def _figure(value: object) -> str:
+    """A number as it is, of a histogram its quantiles."""
+    if isinstance(value, dict):
+        return f"p50 {value['p50']}, p99 {value['p99']}, max {value['max']} ({value['count']})"
+    return str(value)
+
+
 def _print_process(role: str, process: dict[str, Any] | None) -> None:
     if process is None:
         out.print(f"{role}: no figures: it was never run with this control folder")
@@ -232,7 +240,7 @@ def _print_process(role: str, process: dict[str, Any] | None) -> None:
     for line in process["lines"]:
         out.print(f"{role}: {line}", markup=False)
     figures = process["figures"]
-    shown = [[text, str(figures[name])] for name, text in _SHOWN.items() if name in figures]
+    shown = [[text, _figure(figures[name])] for name, text in _SHOWN.items() if name in figures]
     if shown:
         out.print(table("figures", ["what", "value"], shown))
     elif role == "watch":

@@ -7,27 +7,27 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from perpdesk.adapters.clocks import SystemClock
 from perpdesk.adapters.sqlstore import SqlStore
-from perpdesk.cli.console import err, notice, out, print_json, table
+from perpdesk.adapters.vault import default_path
+from perpdesk.cli import volume_keys, volume_kill
+from perpdesk.cli.console import notice, out, print_json, table
 from perpdesk.cli.options import JsonOption
-from perpdesk.cli.places import ByOption, DatabaseOption, speaker
+from perpdesk.cli.places import ByOption, ControlDirOption, DatabaseOption, folder_of, speaker
+from perpdesk.cli.volume_bars import Bars
+from perpdesk.cli.volume_keys import VaultOption
 from perpdesk.config.volume import DEFAULT_VOLUME_PATH, VolumeConfig, VolumeConfigs, load_volume, quick_start
-from perpdesk.domain.errors import InputError
+from perpdesk.domain.errors import InputError, Refused
 from perpdesk.domain.volume_books import VolumeAcceptance
 from perpdesk.engine.volume.records import settled_again
 from perpdesk.engine.volume.status import Document, quarantined, status_of
 from perpdesk.engine.volume.terms import NOTICE, NOTICE_HASH
-from perpdesk.engine.volume.user import UserRun
 from perpdesk.strategies.volume_target.modes import VolumeVenue
-from perpdesk.strategies.volume_target.volume import v_star
 from perpdesk.volume_run.session import SessionOptions, run_session, stop_file
 from perpdesk.volume_run.sim import real_pause
 
@@ -70,6 +70,8 @@ def add_to(application: typer.Typer) -> None:
     shown.command("show")(show)
     shown.command("check")(check)
     group.add_typer(shown, name="config")
+    volume_keys.add_to(group)
+    volume_kill.add_to(group)
     application.add_typer(group, name="volume")
 
 
@@ -86,6 +88,8 @@ def run(
     exchange_url: ExchangeUrlOption = None,
     speed: SpeedOption = 0.0,
     seed: SeedOption = 7,
+    vault: VaultOption = None,
+    control_dir: ControlDirOption = None,
     show_status: Annotated[bool, typer.Option("--status", help="The same as `volume status`.")] = False,
     as_json: JsonOption = False,
 ) -> int:
@@ -93,8 +97,21 @@ def run(
     if show_status:
         return status(strategy=strategy, config=config, database=database, as_json=as_json)
     configs = VolumeConfigs(lambda: load_volume(config))
-    chosen = _chosen(configs.current, strategy, is_live)
-    return _run(configs, chosen, database, exchange_url, is_live, speed, seed, as_json)
+    if is_live and exchange_url is not None:
+        raise Refused("LIVE_KEY", "--live means the live exchange and no other: leave --exchange-url out")
+    chosen = _chosen(configs.current, strategy, is_live=is_live, rehearses=exchange_url is not None)
+    return _run(
+        configs,
+        chosen,
+        database,
+        exchange_url,
+        is_live,
+        speed,
+        seed,
+        as_json,
+        vault=vault,
+        folder=control_dir,
+    )
 
 
 def start_quickly(
@@ -109,6 +126,7 @@ def start_quickly(
     database: DatabaseOption = None,
     speed: SpeedOption = 0.0,
     seed: SeedOption = 7,
+    control_dir: ControlDirOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """One strategy for one user on the simulated market, from options."""
@@ -123,24 +141,33 @@ def start_quickly(
         mul_point_mode=mul_point_mode,
         base=base,
     )
+    names = list(made.strategies)
     return _run(
-        VolumeConfigs(lambda: made), list(made.strategies), database, None, False, speed, seed, as_json
+        VolumeConfigs(lambda: made), names, database, None, False, speed, seed, as_json, folder=control_dir
     )
 
 
-def _chosen(config: VolumeConfig, strategy: str | None, is_live: bool) -> list[str]:
+def _chosen(
+    config: VolumeConfig, strategy: str | None, *, is_live: bool, rehearses: bool = False
+) -> list[str]:
+    """The strategies of this run: the simulated market's, or with --live or --exchange-url Spot's."""
     for warning in config.warnings:
         notice(f"warning: {warning}")
+    wanted = VolumeVenue.BINANCE_SPOT if is_live or rehearses else VolumeVenue.SIM
     if strategy is not None:
         if strategy not in config.strategies:
             known = ", ".join(config.strategies) or "none"
             raise InputError(f"there is no strategy {strategy}; known: {known}", field="--strategy")
+        venue = config.strategies[strategy]["venue"]
+        if venue is not wanted:
+            advice = "leave --live and --exchange-url out" if venue is VolumeVenue.SIM else "use --live"
+            raise Refused("VENUE", f"strategy {strategy} trades on venue {venue}: {advice}")
         return [strategy]
     enabled = [name for name, one in config.strategies.items() if one["enabled"] is True]
-    found = [name for name in enabled if is_live or config.strategies[name]["venue"] is VolumeVenue.SIM]
+    found = [name for name in enabled if config.strategies[name]["venue"] is wanted]
     if not found:
-        more = "" if len(found) == len(enabled) else " (those of real venues need --live)"
-        raise InputError(f"no strategy is enabled{more}", field="--config")
+        more = "" if not enabled else f" with venue {wanted.value}"
+        raise InputError(f"no strategy{more} is enabled", field="--config")
     return found
 
 
@@ -153,8 +180,13 @@ def _run(
     speed: float,
     seed: int,
     as_json: bool,
+    *,
+    vault: Path | None = None,
+    folder: Path | None = None,
 ) -> int:
     notice(NOTICE)
+    if database is None and (is_live or exchange_url is not None):
+        raise InputError("orders on an exchange need a ledger that survives: name it", field="--database")
     if database is None:
         notice("nothing is kept: `volume status` and a later resume need --database")
     bars = Bars(quiet=as_json)
@@ -170,6 +202,8 @@ def _run(
         on_change=bars.show,
         say=notice,
         asks=_asks(),
+        vault=default_path() if vault is None else vault,
+        folder=folder_of(folder, make=True),
     )
     with bars:
         documents = asyncio.run(run_session(options))
@@ -207,39 +241,6 @@ def _asks() -> Callable[[Callable[[int], None]], Callable[[], None]]:
         return remove
 
     return install
-
-
-class Bars:
-    """One progress bar a user, on stderr."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self._tasks: dict[tuple[str, int], TaskID] = {}
-        self._progress: Progress | None = None
-        if err.is_terminal and not quiet:
-            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[what]}"))
-            self._progress = Progress(*columns, console=err)
-
-    def __enter__(self) -> Bars:
-        if self._progress is not None:
-            self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-
-    def show(self, one: UserRun) -> None:
-        """A run has moved on."""
-        if self._progress is None:
-            return
-        run, key = one.run, (one.seat.strategy_id, one.seat.user_id)
-        done = v_star(run.terms.mode, run.day, run.terms.m) or Decimal(0)
-        what = f"{done:.2f} of {run.terms.target} {run.state.value} {run.reason.value}".strip()
-        if key not in self._tasks:
-            label = f"{key[0]} user {key[1]}"
-            self._tasks[key] = self._progress.add_task(label, total=float(run.terms.target), what=what)
-        completed = float(min(done, run.terms.target))
-        self._progress.update(self._tasks[key], completed=completed, what=what)
 
 
 # -- looking ----------------------------------------------------------------------------------------------
@@ -360,12 +361,15 @@ def _ask(database: str | None, text: str) -> None:
 
 
 def resume(user: UserOption, database: DatabaseOption = None, by: ByOption = None) -> None:
-    """Let a halted user's runs go on at the next start."""
+    """Let a halted user's runs go on: at the next start, and in a process that runs (SQLite) at once."""
 
     async def clear(store: SqlStore) -> int:
         return await store.clear_volume_halts(user, SystemClock().now_ms(), speaker(by))
 
     out.print(f"{_with_store(database, clear)} halts of user {user} cleared")
+    path = stop_file(_database(database))
+    if path is not None:
+        _ask(database, f"resume {user}")
 
 
 def resolve(

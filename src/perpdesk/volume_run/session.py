@@ -6,27 +6,37 @@ A run is asked to stop by a signal, or by lines in a file beside its SQLite data
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from perpdesk.adapters.binance.hosts import LIVE, simulated
 from perpdesk.adapters.clocks import SystemClock, VirtualClock
+from perpdesk.adapters.folder import DiskFolder
 from perpdesk.adapters.sqlstore import SqlStore, urls
+from perpdesk.adapters.vault import Vault
 from perpdesk.config.volume import VolumeConfigs
-from perpdesk.domain.errors import PerpdeskError, Refused
+from perpdesk.domain.errors import PerpdeskError
 from perpdesk.engine.volume.desk import Desk
+from perpdesk.engine.volume.ladder import Ladder
 from perpdesk.engine.volume.status import Document
 from perpdesk.engine.volume.user import UserRun
 from perpdesk.volume_run.sim import SimulatedMarket, drive, real_pause
-from perpdesk.volume_run.start import sim_desk
+from perpdesk.volume_run.spot import SpotVenue
+from perpdesk.volume_run.spot_keys import VaultKeys
+from perpdesk.volume_run.start import sim_desk, spot_desk
 
-_POLL_MS = 200
+_POLL_MS, _STEP_MS = 200, 20
 
 
 @dataclass(frozen=True)
 class SessionOptions:
-    """What a run is given. asks: installs the signals' requests (0 reload, 1 stop, 2 flatten, 3 leave)."""
+    """What a run is given. asks: installs the signals' requests (0 reload, 1 stop, 2 flatten, 3 leave).
+
+    is_live: real venues; exchange_url: a simulated exchange instead; neither: the built-in market.
+    """
 
     configs: VolumeConfigs
     strategies: list[str]
@@ -39,6 +49,8 @@ class SessionOptions:
     on_change: Callable[[UserRun], None]
     say: Callable[[str], None]
     asks: Callable[[Callable[[int], None]], Callable[[], None]]
+    vault: Path
+    folder: DiskFolder
 
 
 def stop_file(database: str) -> Path | None:
@@ -72,17 +84,45 @@ Work = Callable[[Callable[[], bool]], "asyncio.Future[None]"]
 
 @asynccontextmanager
 async def _desk(options: SessionOptions, books: SqlStore) -> AsyncIterator[tuple[Desk, Work]]:
+    ladder = Ladder(options.folder)
     if options.exchange_url is not None or options.is_live:
-        raise Refused(
-            "VENUE", "Spot over HTTP is not part of this command yet: leave --live and --exchange-url out"
+        hosts = LIVE if options.exchange_url is None else simulated(options.exchange_url)
+        venue = SpotVenue(hosts, SystemClock(), VaultKeys(Vault(options.vault), hosts))
+        desk = spot_desk(
+            venue,
+            options.configs,
+            books,
+            owner=options.owner,
+            on_change=options.on_change,
+            state_of=ladder.state_of,
         )
+        try:
+            await venue.open()
+            desk.open()
+            yield desk, lambda over: asyncio.ensure_future(_wait(over))
+        finally:
+            await desk.close()
+            await venue.close()
+        return
     market = SimulatedMarket(VirtualClock(SystemClock().now_ms()), seed=options.seed)
-    desk = sim_desk(market, options.configs, books, owner=options.owner, on_change=options.on_change)
+    desk = sim_desk(
+        market,
+        options.configs,
+        books,
+        owner=options.owner,
+        on_change=options.on_change,
+        state_of=ladder.state_of,
+    )
     desk.open()
     try:
         yield desk, lambda over: asyncio.ensure_future(drive(market, desk, over, speed=options.speed))
     finally:
         await desk.close()
+
+
+async def _wait(over: Callable[[], bool]) -> None:
+    while not over():
+        await real_pause(_STEP_MS)
 
 
 class _Session:
@@ -129,10 +169,30 @@ class _Session:
             try:
                 await self._desk.reload()
                 self._options.say("configuration read anew")
+                self._desk.alarms.clear("VOLUME_CONFIG", "reload")
             except PerpdeskError as error:
                 self._options.say(f"nothing was changed: {error}")
+                self._desk.alarms.sound("VOLUME_CONFIG", f"nothing was changed: {error}", key="reload")
 
-        task = asyncio.ensure_future(work())
+        self._spawn(work())
+
+    def _resume(self, user: int) -> None:
+        async def work() -> None:
+            try:
+                names = await self._desk.resume_user(user)
+            except PerpdeskError as error:
+                self._options.say(f"user {user} does not go on: {error}")
+                return
+            if names:
+                self._options.say(f"user {user} goes on with {', '.join(names)}")
+                for name in names:
+                    if (text := self._desk.running[name].errors.get(user)) is not None:
+                        self._options.say(f"{name} user {user} was not started: {text}")
+
+        self._spawn(work())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -155,6 +215,8 @@ class _Session:
         match words:
             case ["reload"]:
                 self._reload()
+            case ["resume", user] if user.isdecimal():
+                self._resume(int(user))
             case ["stop", strategy, user, *more]:
                 for name, one in self._desk.running.items():
                     for number, run in one.runs.items():

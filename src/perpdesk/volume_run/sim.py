@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from itertools import islice
 from typing import TypeVar
@@ -30,7 +31,7 @@ from perpdesk.exchange.spot.inprocess import InProcessSpot, Latency, OrderView, 
 from perpdesk.exchange.spot.orders import BUY, SELL, NewList, NewOrder
 from perpdesk.exchange.spot.pairs import PPM, Pair
 from perpdesk.exchange.spot.world import SpotWorld
-from perpdesk.ports import Answer
+from perpdesk.ports import Answer, Clock
 from perpdesk.strategies.volume_target.facts import Fill, Seen
 from perpdesk.strategies.volume_target.modes import CountSide, VolumeVenue
 from perpdesk.strategies.volume_target.pair_events import PlaceExit, PlaceOto
@@ -67,6 +68,7 @@ def e8(value: Decimal) -> int:
 class SimulatedMarket:
     """Tokens whose prices walk at random, step by step, and accounts that are opened as users come.
 
+    clock: a VirtualClock where ``drive`` moves it, any other where its owner calls ``play``.
     swing_ppm: how far a price may move in one second. usdt: what each account begins with. history_max and
     market_max bound the memory of long runs.
     """
@@ -77,7 +79,7 @@ class SimulatedMarket:
 
     def __init__(
         self,
-        clock: VirtualClock,
+        clock: Clock,
         *,
         tokens: Sequence[tuple[Pair, int]] | None = None,
         seed: int = 7,
@@ -137,11 +139,17 @@ class SimulatedMarket:
         quote(self.world, pair, point)
         self._seen[pair.symbol].append((point.ms, point.last_e8))
 
-    def hold(self) -> None:
-        """Prices stay where they are from now on, quoted again every second."""
-        for i, (pair, walk) in enumerate(self._walks):
-            last = next(walk)
-            self._walks[i] = (pair, _standing(last))
+    def hold(self, ask_qty: Decimal | None = None) -> None:
+        """Prices stay where they are from now on, quoted again every second, with so much to buy."""
+        size = None if ask_qty is None else e8(ask_qty)
+        self.follow(lambda _, last: _standing(last, size))
+
+    def follow(self, path: Callable[[Pair, QuotePoint], Iterator[QuotePoint]]) -> None:
+        """Prices go another way at once; path: a token and the point to begin at."""
+        ms = self._next_ms - STEP_MS
+        self._walks = [(pair, path(pair, replace(next(walk), ms=ms))) for pair, walk in self._walks]
+        for pair, walk in self._walks:
+            self.quote(pair, next(walk))
 
     def account(self, user_id: int) -> int:
         """The user's account, opened when first asked for."""
@@ -211,10 +219,10 @@ class SimulatedMarket:
         return SimulatedUser(self, self.account(user_id), self.pair_of(token))
 
 
-def _standing(point: QuotePoint) -> Iterator[QuotePoint]:
+def _standing(point: QuotePoint, ask_qty_e8: int | None) -> Iterator[QuotePoint]:
     ms = point.ms
     while True:
-        yield QuotePoint(ms, point.bid_e8, point.ask_e8, point.last_e8)
+        yield QuotePoint(ms, point.bid_e8, point.ask_e8, point.last_e8, ask_qty_e8=ask_qty_e8)
         ms += STEP_MS
 
 
@@ -295,6 +303,10 @@ class SimulatedUser:
             raise Unread(str(error), error.code) from error
         return amount(held.get("USDT", (0, 0))[0])
 
+    async def taker_fee(self) -> Decimal | None:
+        """Everybody pays the same."""
+        return None
+
     async def check_key(self) -> None:
         """A revoked account's key is refused."""
         await self.free_usdt()
@@ -337,6 +349,12 @@ async def real_pause(ms: int) -> None:
     await clock.sleep_until(clock.now_ms() + ms)
 
 
+def driven_clock(market: SimulatedMarket) -> VirtualClock:
+    """The market's clock, which is moved from here."""
+    assert isinstance(market.clock, VirtualClock)
+    return market.clock
+
+
 async def drive(
     market: SimulatedMarket,
     desk: Desk,
@@ -349,14 +367,15 @@ async def drive(
 
     quantum_ms: at least so far at once. speed 0: as fast as this machine can; else venue seconds a second.
     """
+    clock = driven_clock(market)
     while not until():
         await settle(desk)
-        now_ms = market.clock.now_ms()
-        due = market.next_ms if market.clock.next_ms is None else min(market.clock.next_ms, market.next_ms)
+        now_ms = clock.now_ms()
+        due = market.next_ms if clock.next_ms is None else min(clock.next_ms, market.next_ms)
         due = max(due, now_ms + quantum_ms)
         if speed > 0:
             await real_pause(int((due - now_ms) / speed))
-        market.clock.advance_to(due)
+        clock.advance_to(due)
         market.play()
     await settle(desk)
 
@@ -381,6 +400,6 @@ async def driven(market: SimulatedMarket, desk: Desk, work: Awaitable[T]) -> T:
     while not task.done():
         await settle(desk)
         await real_pause(1)
-        market.clock.advance_to(market.clock.now_ms() + 5)
+        driven_clock(market).advance_to(market.now_ms() + 5)
         market.play()
     return await task

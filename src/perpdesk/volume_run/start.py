@@ -11,6 +11,7 @@ from perpdesk.engine.volume.ledger import VolumeBooks
 from perpdesk.engine.volume.user import UserRun
 from perpdesk.strategies.volume_target.modes import VolumeVenue
 from perpdesk.volume_run.sim import SimulatedMarket
+from perpdesk.volume_run.spot import SpotVenue
 
 
 def sim_configs(path: Path | str) -> VolumeConfigs:
@@ -30,6 +31,37 @@ def sim_desk(
     *,
     owner: str = "this process",
     on_change: Callable[[UserRun], None] = lambda _: None,
+    state_of: Callable[[int], str | None] | None = None,
 ) -> Desk:
     """A desk on the simulated market. No credentials and no acceptance are needed there."""
-    return Desk(configs, {VolumeVenue.SIM: market}, books, market.clock, owner=owner, on_change=on_change)
+    return Desk(
+        configs,
+        {VolumeVenue.SIM: market},
+        books,
+        market.clock,
+        owner=owner,
+        on_change=on_change,
+        state_of=state_of,
+    )
+
+
+def spot_desk(
+    venue: SpotVenue,
+    configs: VolumeConfigs,
+    books: VolumeBooks,
+    *,
+    owner: str,
+    on_change: Callable[[UserRun], None] = lambda _: None,
+    state_of: Callable[[int], str | None] | None = None,
+) -> Desk:
+    """A desk on Spot order lists. A live exchange needs each user's acceptance of the notice."""
+    return Desk(
+        configs,
+        {VolumeVenue.BINANCE_SPOT: venue},
+        books,
+        venue.clock,
+        owner=owner,
+        on_change=on_change,
+        state_of=state_of,
+        needs_acceptance=venue.hosts.is_live,
+    )

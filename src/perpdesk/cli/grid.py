@@ -1,0 +1,582 @@
+"""grid: scanner, trigger and executor as three commands over one database, or in one; and looking back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from perpdesk.adapters.clocks import SystemClock
+from perpdesk.adapters.sqlstore.store import SqlStore
+from perpdesk.app import Market, sleeves_of, with_funding
+from perpdesk.cli.console import notice, out, print_json, table
+from perpdesk.cli.options import (
+    ConfigOption,
+    DataOption,
+    FromOption,
+    FundingOption,
+    InstrumentsOption,
+    JsonOption,
+    MarketOptions,
+    SetOption,
+    ToOption,
+    load_config,
+    load_market,
+    time_ms,
+)
+from perpdesk.cli.report import minute
+from perpdesk.config import grid_records
+from perpdesk.config.load import Loaded
+from perpdesk.domain import units
+from perpdesk.domain.books import BooksContradiction, Missing, StoreBusy
+from perpdesk.domain.errors import InputError, NeedsPerson
+from perpdesk.grid_desk.executing import Executing, Stepped, ask_to_close
+from perpdesk.grid_desk.explain import explain
+from perpdesk.grid_desk.gate import Verdict, judge_gate, make_report
+from perpdesk.grid_desk.place import LEASE_MS, Minutes, Place, whole_symbol
+from perpdesk.grid_desk.report import page
+from perpdesk.grid_desk.scanning import price_of, scan_json, scan_once
+from perpdesk.grid_desk.watching import watch_once
+from perpdesk.kernel.records import MINUTE_MS
+from perpdesk.market.sources import find
+from perpdesk.research.grid_crash import crash_test, start_times
+from perpdesk.strategies.grid.chain import SCAN_MS
+from perpdesk.strategies.grid.trigger import BAR_MS, Signal
+
+SymbolOption = Annotated[str, typer.Option("--symbol", help="BTC or BTCUSDT.")]
+AsOfOption = Annotated[
+    str | None, typer.Option("--as-of", help="The moment (UTC); default: the end of the data.")
+]
+DatabaseOption = Annotated[
+    str,
+    typer.Option("--database", envvar="PERPDESK_DATABASE", help="SQLAlchemy URL, e.g. sqlite:///desk.sqlite"),
+]
+AccountOption = Annotated[int, typer.Option("--account", min=1, help="Number of the paper account.")]
+LeaseOption = Annotated[
+    int, typer.Option("--lease-seconds", min=1, max=600, help="How long a dead process blocks the next.")
+]
+IKnowOption = Annotated[
+    str | None,
+    typer.Option("--i-know", help="Start without a stored backtest; the text is journalled with the run."),
+]
+LoopOption = Annotated[
+    bool, typer.Option("--loop/--once", help="Go on through the data, or one step to the end of it.")
+]
+EveryOption = Annotated[int, typer.Option("--every", min=1, max=1440, help="Minutes of a step of --loop.")]
+
+HELD = {"status": "skipped", "reason": "LEASE_HELD"}
+_T = TypeVar("_T")
+
+
+def add_to(application: typer.Typer) -> None:
+    """Hang these commands into the tree."""
+    grid = typer.Typer(no_args_is_help=True, help="Zones, signals, and grids of limit orders on them.")
+    commands: dict[str, Callable[..., int]] = {
+        "scanner": scanner,
+        "trigger": trigger,
+        "executor": executor,
+        "run": run,
+        "backtest": backtest_command,
+        "crash-test": crash_command,
+        "status": status,
+        "close": close,
+        "explain": explain_command,
+    }
+    for name, command in commands.items():
+        grid.command(name)(command)
+    application.add_typer(grid, name="grid")
+
+
+def scanner(
+    symbol: SymbolOption,
+    database: DatabaseOption,
+    data: DataOption = None,
+    as_of: AsOfOption = None,
+    loop: LoopOption = False,
+    instruments: InstrumentsOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    lease_seconds: LeaseOption = LEASE_MS // 1000,
+    as_json: JsonOption = False,
+) -> int:
+    """Find zones as of the last 4-hour boundary. Twice is once; an incomplete box is an answer."""
+    loaded, minutes = _load(symbol, data, as_of, instruments, None, config, settings)
+
+    async def work(place: Place) -> dict[str, Any]:
+        times = _times(minutes, SCAN_MS) if loop else [minutes.end_ms]
+        found, new = await scan_once(place, times[0])
+        for now_ms in times[1:]:
+            found, more = await scan_once(place, now_ms)
+            new += more
+        return {**scan_json(place, found), "scans": len(times), "new_zones": new}
+
+    return _answer(_leased(database, loaded, minutes, "scanner", lease_seconds, work), as_json)
+
+
+def trigger(
+    symbol: SymbolOption,
+    database: DatabaseOption,
+    data: DataOption = None,
+    as_of: AsOfOption = None,
+    loop: LoopOption = False,
+    instruments: InstrumentsOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    lease_seconds: LeaseOption = LEASE_MS // 1000,
+    as_json: JsonOption = False,
+) -> int:
+    """Judge the 15-minute bars that closed since the last time, and settle the fate of open signals."""
+    loaded, minutes = _load(symbol, data, as_of, instruments, None, config, settings)
+
+    async def work(place: Place) -> dict[str, Any]:
+        bars, seen = 0, None
+        signals: list[Signal] = []
+        for now_ms in _times(minutes, BAR_MS) if loop else [minutes.end_ms]:
+            seen = await watch_once(place, now_ms)
+            bars += seen.bars
+            signals += seen.signals
+        assert seen is not None
+        return {
+            "command": "trigger",
+            "status": "ok" if seen.waits_for_scan_ms is None else "waits_for_scan",
+            "symbol": place.symbol,
+            "bars": bars,
+            "params_hash": place.params_hash,
+            "signals": [
+                {
+                    "id": one.id,
+                    "type": one.rule,
+                    "side": "LONG" if one.side > 0 else "SHORT",
+                    "bar_close_ms": one.bar_close_ms,
+                    "zone": one.zone.id,
+                    "zone_kind": one.zone.kind,
+                    "tradable": one.tradable,
+                    "expires_ms": one.expires_ms,
+                }
+                for one in signals
+            ],
+        }
+
+    return _answer(_leased(database, loaded, minutes, "trigger", lease_seconds, work), as_json)
+
+
+def executor(
+    symbol: SymbolOption,
+    database: DatabaseOption,
+    data: DataOption = None,
+    as_of: AsOfOption = None,
+    loop: LoopOption = False,
+    every: EveryOption = 1,
+    account: AccountOption = 1,
+    i_know: IKnowOption = None,
+    instruments: InstrumentsOption = None,
+    funding: FundingOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    lease_seconds: LeaseOption = LEASE_MS // 1000,
+    as_json: JsonOption = False,
+) -> int:
+    """Run the grid on confirmed signals, on paper: every minute since the last call."""
+    override = _override(i_know)
+    loaded, minutes = _load(symbol, data, as_of, instruments, funding, config, settings)
+
+    async def work(place: Place) -> dict[str, Any]:
+        times = _times(minutes, every * MINUTE_MS) if loop else [minutes.end_ms]
+        executing, verdict = await _executing(place, account, override, times[0])
+        stepped = await executing.step_to(times[0])
+        for now_ms in times[1:]:
+            stepped = await executing.step_to(now_ms)
+        return _stepped_json(place, stepped, verdict, override)
+
+    return _answer(_leased(database, loaded, minutes, "executor", lease_seconds, work), as_json)
+
+
+def run(
+    symbol: SymbolOption,
+    database: DatabaseOption,
+    data: DataOption = None,
+    from_text: FromOption = None,
+    as_of: AsOfOption = None,
+    every: EveryOption = 15,
+    account: AccountOption = 1,
+    i_know: IKnowOption = None,
+    instruments: InstrumentsOption = None,
+    funding: FundingOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    lease_seconds: LeaseOption = LEASE_MS // 1000,
+    as_json: JsonOption = False,
+) -> int:
+    """Scanner, trigger and executor in one process, through the data from --from on."""
+    override = _override(i_know)
+    loaded, minutes = _load(symbol, data, as_of, instruments, funding, config, settings, from_text)
+
+    async def work(place: Place) -> dict[str, Any]:
+        times = _times(minutes, every * MINUTE_MS)
+        executing, verdict = await _executing(place, account, override, times[0])
+        stepped = None
+        for now_ms in times:
+            async with _also(place, "scanner"):
+                await scan_once(place, now_ms)
+            async with _also(place, "trigger"):
+                await watch_once(place, now_ms)
+            stepped = await executing.step_to(now_ms)
+        assert stepped is not None
+        return _stepped_json(place, stepped, verdict, override)
+
+    return _answer(_leased(database, loaded, minutes, "executor", lease_seconds, work), as_json)
+
+
+def backtest_command(
+    symbol: SymbolOption,
+    data: DataOption = None,
+    from_text: FromOption = None,
+    to_text: ToOption = None,
+    database: Annotated[
+        str | None,
+        typer.Option("--database", envvar="PERPDESK_DATABASE", help="Store the report for the gate."),
+    ] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write the report with pictures here.")] = None,
+    instruments: InstrumentsOption = None,
+    funding: FundingOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Scanner, trigger and executor over recorded minutes, and the bundled crash; what the gate asks for."""
+    loaded, minutes = _load(symbol, data, to_text, instruments, funding, config, settings, from_text)
+
+    async def work() -> dict[str, Any]:
+        async with await SqlStore.open(database or "sqlite://") as store:
+            report = await make_report(Place(store, loaded, minutes, SystemClock()))
+        if html is not None:
+            html.write_text(page(report), encoding="utf-8")
+        row = report.row
+        return {
+            "command": "backtest",
+            "status": "ok",
+            "symbol": row.symbol,
+            "id": row.id if database else None,
+            "days": row.days,
+            "missing_fraction": units.plain(row.missing_fraction),
+            "crash_ok": row.crash_ok,
+            "digest": row.digest,
+            "params_hash": row.params_hash,
+            "kernel_hash": row.kernel_hash,
+            "code_revision": row.code_revision,
+            "data_hash": row.data_hash,
+            "fills_hash": report.result.to_json()["fills_hash"],
+            "bars": report.result.bars,
+            "seconds": round(report.result.seconds, 3),
+            "metrics": _metrics(row.metrics),
+            "html": str(html) if html else None,
+        }
+
+    return _answer(work(), as_json)
+
+
+def crash_command(
+    symbol: SymbolOption,
+    data: DataOption = None,
+    from_text: Annotated[str | None, typer.Option("--from", help="First start of a grid (UTC).")] = None,
+    to_text: Annotated[str | None, typer.Option("--to", help="Last start of a grid (UTC).")] = None,
+    until: Annotated[str | None, typer.Option("--until", help="End of the data used (UTC).")] = None,
+    instruments: InstrumentsOption = None,
+    funding: FundingOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Start grids by hand at every 4-hour boundary from --from to --to; exit 3: one ends badly."""
+    loaded, minutes = _load(symbol, data, until, instruments, funding, config, settings)
+    first_ms, last_ms = time_ms(from_text, "--from"), time_ms(to_text, "--to")
+    if first_ms is None or last_ms is None or last_ms < first_ms:
+        raise InputError("give --from and --to: the first and the last start of a grid", field="--from")
+    setup = minutes.market.universe.records(
+        maker_ppm=grid_records.fees_ppm(loaded.config)[0], taker_ppm=grid_records.fees_ppm(loaded.config)[1]
+    )
+    rows = minutes.all_bars
+    rates = _rates(loaded, minutes)
+    outcomes = crash_test(
+        loaded.config, minutes.symbol, rows, minutes.start_ms, setup, rates, start_times(first_ms, last_ms)
+    )
+    if not outcomes:
+        raise InputError("there is no 4-hour boundary between --from and --to", field="--from")
+    value: dict[str, Any] = {
+        "command": "crash-test",
+        "symbol": minutes.symbol,
+        "starts": len(outcomes),
+        "ok": all(one.ok for one in outcomes) and any(not one.refused for one in outcomes),
+        "stopped": sum(one.reason in ("DRAWDOWN", "ZONE_BREAK") for one in outcomes),
+        "standing": sum(one.state == "ACTIVE" for one in outcomes),
+        "refused": sum(bool(one.refused) for one in outcomes),
+        "outcomes": [
+            {
+                "variant": one.variant,
+                "begun_ms": one.begun_ms,
+                "ended_ms": one.ended_ms or None,
+                "state": one.state,
+                "reason": one.refused or one.reason,
+                "net": _usdt(one.net_e8),
+                "price": _usdt(one.price_e8),
+                "slippage": _usdt(one.slippage_e8),
+                "fees": _usdt(one.fees_e8),
+                "funding": _usdt(one.funding_e8),
+                "gap": _usdt(one.gap_e8),
+                "bound": _usdt(one.bound_e8),
+                "fills": one.fills,
+                "ok": one.ok,
+            }
+            for one in outcomes
+        ],
+    }
+    if as_json:
+        print_json(value)
+    else:
+        columns = ["variant", "begun", "reason", "net", "price", "slippage", "fees", "funding", "ok"]
+        lines = [
+            [
+                one.variant,
+                minute(one.begun_ms),
+                (one.refused or one.reason or one.state).partition(":")[0],
+                *(
+                    f"{part / 1e8:.4f}"
+                    for part in (one.net_e8, one.price_e8, one.slippage_e8, one.fees_e8, one.funding_e8)
+                ),
+                "yes" if one.ok else "NO",
+            ]
+            for one in outcomes
+        ]
+        title = f"{minutes.symbol}: {value['stopped']} stopped, {value['standing']} standing, "
+        out.print(table(f"{title}{value['refused']} refused (USDT)", columns, lines))
+        if refused := next((one.refused for one in outcomes if one.refused), ""):
+            notice(f"refused: {refused}")
+    return 0 if value["ok"] else 3
+
+
+def status(
+    database: DatabaseOption,
+    symbol: Annotated[str | None, typer.Option("--symbol", help="Only this one.")] = None,
+    account: Annotated[int | None, typer.Option("--account", help="Only this account.")] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Runs, their states and results so far."""
+
+    async def work() -> dict[str, Any]:
+        async with await SqlStore.open(database) as store:
+            runs = await store.grid_runs(account, symbol.upper() if symbol else None)
+            rows = []
+            for one in runs:
+                fills = await store.grid_fills(one.run_id)
+                live = await store.grid_orders(one.run_id, live_only=True)
+                rows.append(
+                    {
+                        "run_id": one.run_id,
+                        "account": one.account_id,
+                        "symbol": one.symbol,
+                        "mode": one.mode,
+                        "variant": one.variant,
+                        "state": one.state,
+                        "begun_ms": one.begun_ms,
+                        "last_bar_ms": one.last_bar_ms,
+                        "ended_ms": one.ended_ms,
+                        "close_reason": one.close_reason,
+                        "fills": len(fills),
+                        "live_orders": len(live),
+                        "realized": units.plain(sum((fill.realized for fill in fills), units.money_of(0))),
+                        "fees": units.plain(sum((fill.fee for fill in fills), units.money_of(0))),
+                        "backtest": one.backtest_id,
+                        "override": one.override_text,
+                    }
+                )
+            return {"command": "status", "status": "ok", "runs": rows}
+
+    return _answer(work(), as_json)
+
+
+def close(
+    symbol: SymbolOption,
+    database: DatabaseOption,
+    data: DataOption = None,
+    account: AccountOption = 1,
+    instruments: InstrumentsOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    lease_seconds: LeaseOption = LEASE_MS // 1000,
+    as_json: JsonOption = False,
+) -> int:
+    """Tell the open grid to close: its next minute withdraws the levels and sells, until it is flat."""
+    loaded, minutes = _load(symbol, data, None, instruments, None, config, settings)
+
+    async def work(place: Place) -> dict[str, Any]:
+        told = await ask_to_close(place, account)
+        return {
+            "command": "close",
+            "status": "ok" if told else "nothing_open",
+            "symbol": place.symbol,
+            "run_id": told.run_id if told else None,
+        }
+
+    return _answer(_leased(database, loaded, minutes, "executor", lease_seconds, work), as_json)
+
+
+def explain_command(
+    order_id: Annotated[str, typer.Argument(help="Client id of a grid's order.")],
+    database: DatabaseOption,
+    as_json: JsonOption = False,
+) -> int:
+    """Walk back from an order: run, signal, zone, scan, bars, parameters; every hash is checked."""
+
+    async def work() -> dict[str, Any]:
+        async with await SqlStore.open(database) as store:
+            return await explain(store, order_id)
+
+    return _answer(work(), as_json)
+
+
+# -- shared --------------------------------------------------------------------------------------
+
+
+def _load(
+    symbol: str,
+    data: list[Path] | None,
+    to_text: str | None,
+    instruments: Path | None,
+    funding: list[Path] | None,
+    config: Path | None,
+    settings: list[str] | None,
+    from_text: str | None = None,
+) -> tuple[Loaded, Minutes]:
+    loaded = load_config(config, settings, None, [grid_records.NAME])
+    if not data:
+        raise InputError("name a folder or files with 1-minute bars", field="--data")
+    known = tuple(sorted({source.symbol for source in find(data) if source.symbol}))
+    name = whole_symbol(symbol, known) if known else symbol.upper()
+    market: Market = load_market(
+        MarketOptions(data, name, instruments, None, funding, None, from_text, to_text)
+    )
+    return loaded, Minutes(market, name)
+
+
+def _times(minutes: Minutes, step_ms: int) -> list[int]:
+    """Every so often from the start of the run on, and the end of the data."""
+    first = -(-max(minutes.market.from_ms + 1, minutes.start_ms) // step_ms) * step_ms
+    times = list(range(first, minutes.end_ms + 1, step_ms))
+    return times if times and times[-1] == minutes.end_ms else [*times, minutes.end_ms]
+
+
+def _override(text: str | None) -> str | None:
+    if text is not None and not text.strip():
+        raise InputError("say why: the text is kept with the run", field="--i-know")
+    return text
+
+
+async def _executing(
+    place: Place, account: int, override: str | None, start_ms: int
+) -> tuple[Executing, Verdict]:
+    if isinstance(await place.store.trading_control(account), Missing):
+        await place.store.set_trading_control(account, True, "run:paper", place.clock.now_ms())
+    verdict = await judge_gate(place, recorded=True, start_ms=start_ms)
+    if not verdict.ok:
+        notice(f"NO_BACKTEST: {verdict.detail}" + ("" if override is None else f"; overridden: {override}"))
+    return Executing(place, account, verdict, override if not verdict.ok else None), verdict
+
+
+class _also:
+    """Another command's lease for a moment, in the process that does everything."""
+
+    def __init__(self, place: Place, command: str) -> None:
+        self.place, self.command, self.own = place, command, place.lease
+
+    async def __aenter__(self) -> None:
+        self.held = self.place.leased(self.command)
+        if not await self.held.__aenter__():
+            self.place.lease = self.own
+            raise StoreBusy(f"another process is the {self.command} of {self.place.symbol}: stop it")
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self.held.__aexit__(None, None, None)
+        self.place.lease = self.own
+
+
+async def _leased(
+    database: str,
+    loaded: Loaded,
+    minutes: Minutes,
+    command: str,
+    lease_seconds: int,
+    work: Callable[[Place], Awaitable[dict[str, Any]]],
+) -> dict[str, Any]:
+    async with await SqlStore.open(database) as store:
+        place = Place(store, loaded, minutes, SystemClock(), lease_ms=lease_seconds * 1000)
+        async with place.leased(command) as mine:
+            if not mine:
+                return {"command": command, "symbol": minutes.symbol, **HELD}
+            try:
+                return await work(place)
+            except StoreBusy:  # it lapsed under our hands and another took it: nothing was written
+                return {"command": command, "symbol": minutes.symbol, **HELD}
+
+
+def _answer(work: Any, as_json: bool) -> int:
+    try:
+        value = asyncio.run(work)
+    except BooksContradiction as error:
+        raise NeedsPerson(str(error)) from error
+    if as_json:
+        print_json(value)
+    else:
+        for name, part in value.items():
+            out.print(f"{name}: {part}", markup=False)
+    return 0
+
+
+def _stepped_json(place: Place, stepped: Stepped, verdict: Verdict, override: str | None) -> dict[str, Any]:
+    value: dict[str, Any] = {
+        "command": "executor",
+        "status": "ok",
+        "symbol": place.symbol,
+        "state": stepped.state,
+        "mode": "paper",
+        "to_ms": stepped.to_ms,
+        "run_id": stepped.run_id,
+        "why_not": stepped.why,
+        "detail": stepped.detail,
+        "started": stepped.started,
+        "ended": stepped.ended,
+        "waits_for_trigger": stepped.waits_for_trigger,
+        "backtest": verdict.backtest_id if verdict.ok else override,
+        "params_hash": place.params_hash,
+    }
+    life = stepped.life
+    if life is not None:
+        tick = int(place.minutes.instrument.tick)
+        value |= {
+            "long_lots": life.long_lots,
+            "short_lots": life.short_lots,
+            "equity_usdt": _usdt(life.equity_e8),
+            "peak_usdt": _usdt(life.peak_e8),
+            "stop_below": units.plain(price_of(place, life.stop_lo // tick)) if life.stop_lo > 0 else None,
+            "live_orders": int((life.slots["kind"] != 0).sum()),
+            "fills": len(life.ledger.filled),
+            "fees_usdt": _usdt(life.fees_e8),
+        }
+    return value
+
+
+def _rates(loaded: Loaded, minutes: Minutes) -> Any:
+    sleeves = sleeves_of(loaded, [grid_records.NAME])
+    market = minutes.market
+    return with_funding(loaded, sleeves, market).funding
+
+
+def _metrics(text: str) -> Any:
+    return json.loads(text)
+
+
+def _usdt(amount_e8: int) -> str:
+    return units.plain(units.money_of(amount_e8))
