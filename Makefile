@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 LOCKS := requirements/build.txt requirements/base.txt requirements/test.txt
 
-.PHONY: setup demo test check lint bench conformance proofs kill lock clean
+.PHONY: setup demo test check lint bench conformance proofs kill figures volume lock clean
 
 setup: $(STAMP)
 
@@ -36,9 +36,24 @@ conformance: setup
 kill: setup
 	$(BIN)/python proof/kill.py --write docs/proof/kill.md
 
-# Tests with real processes that take minutes of real time: two desks on one account, a short `make kill`.
+# Tests with real processes that take minutes of real time: two desks on one account, a short `make kill`,
+# canaries in everything that a real desk leaves.
 proofs: setup
-	PERPDESK_PROOFS=1 $(BIN)/python -m pytest tests/service -m slow
+	PERPDESK_PROOFS=1 $(BIN)/python -m pytest tests/service tests/security/test_canaries_desk.py \
+	    tests/volume_run/test_process.py -m slow
+
+# Signal to wire, fill to stop, simulated runs per second, memory of fifty desks: docs/proof/figures.md.
+figures: setup
+	$(BIN)/python proof/figures.py --write docs/proof/figures.md
+
+# volume_target: every accident with a death before each await, a million meetings, Spot lists with ccxt watching,
+# a thousand users. The long one; each script has smaller numbers.
+volume: setup
+	$(BIN)/python proof/volume_accidents.py
+	$(BIN)/python proof/volume_accidents.py --planted
+	$(BIN)/python proof/volume_meetings.py
+	$(BIN)/python proof/volume_spot.py
+	$(BIN)/python bench/volume_scale.py
 
 # Choose the versions anew: writes requirements/*.txt from requirements/*.in.
 lock: setup

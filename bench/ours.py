@@ -29,15 +29,20 @@ from peers.work import (
 )
 
 from perpdesk.config import Config, loads, records
-from perpdesk.kernel.records import DAY_MS, funding_dt, zeros
+from perpdesk.kernel.records import DAY_MS, SLOT_OWN, funding_dt, guard_dt, zeros
 from perpdesk.kernel.replay import Replay, new_books, new_mind
 from perpdesk.market import storing
 from perpdesk.market.funding import read as read_funding
 from perpdesk.market.synthetic import START_MS, synthetic_tape
 from perpdesk.market.tape import read_tape, stream_tape
 from perpdesk.market.universe import Universe
+from perpdesk.strategies.grid import strategy as grid
+from perpdesk.strategies.grid.params import ExecutorParams
+from perpdesk.strategies.grid.plan import NEUTRAL
+from perpdesk.strategies.grid.strategy import params_record
 
 CHUNK_STEPS = 1_440
+USDT = 10**8
 
 
 def config_of(work: str) -> Config:
@@ -83,13 +88,45 @@ def replay_of(work: str, universe: Universe, funding: np.recarray) -> Replay:
     return replay
 
 
+def ladder_of(universe: Universe) -> Replay:
+    """W4: 21 prices 0.5 % apart around the price, 10 buys below and 10 sells above, with counter orders.
+
+    When the price leaves it, it is closed at market and laid out anew. Ledger, stops and caps are on.
+    """
+    maker_ppm, taker_ppm = 200, 500
+    instruments = universe.records(maker_ppm=maker_ppm, taker_ppm=taker_ppm)
+    much = 100_000 * USDT
+    executor = ExecutorParams(
+        order_size_e8=1_000 * USDT,
+        allocated_capital_e8=much,
+        max_position_e8=much,
+        short_budget_e8=much,
+        stop_drawdown_ppm=500_000,
+        zone_break_buffer_ppm=0,
+        max_run_ms=10_000 * 3_600_000,
+    )
+    params = params_record(
+        executor, unit_e8=int(instruments.unit_e8[0]), tick=int(instruments.tick[0]), auto_start=True,
+        variant=NEUTRAL, step_ppm=5_000, restart_after_ms=0,
+    )  # fmt: skip
+    config = config_of("w1")
+    sleeve = records.sma_cross_sleeve(config)
+    slots = SLOT_OWN + 2 * executor.grid_levels
+    books = new_books(records.account_record(config), sleeve.limits, instruments, slots)
+    books.account.slippage_ppm = executor.slippage_ppm
+    guard = zeros(1, guard_dt).view(np.recarray)
+    replay = Replay(new_mind(grid.STRATEGY, params, guard, 1), books)
+    replay.compile()
+    return replay
+
+
 def prepare(work: str, folder: Path, days: int) -> Prepared:
     """The tape in memory."""
     tape = read_tape([folder], end_ms=START_MS + days * DAY_MS)
     funding = funding_of(folder, tape.universe)
 
     def run() -> Lap:
-        replay = replay_of(work, tape.universe, funding)
+        replay = ladder_of(tape.universe) if work == "w4" else replay_of(work, tape.universe, funding)
         started = time.perf_counter()
         replay.feed(tape.bars, tape.start_ms)
         seconds = time.perf_counter() - started

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,8 @@ sma_cross:
   cooldown_s: 0
 """
 READY_S = 180
+# Shared by all rigs of a user: compiling every library anew takes as long as a start.
+BYTECODE = Path(tempfile.gettempdir()) / f"perpdesk-proof-bytecode-{os.getuid()}"
 
 
 _COMMAND = """
@@ -92,6 +95,7 @@ class Rig:
     def __init__(self, folder: Path, exchange: Exchange, database: str, config: str = CONFIG) -> None:
         self.folder, self.exchange, self.database = folder, exchange, database
         folder.mkdir(parents=True, exist_ok=True)
+        BYTECODE.mkdir(mode=0o700, exist_ok=True)
         self.shift_ms = 0
         self.environment = self._environment()
         self.desks: list[subprocess.Popen[bytes]] = []
@@ -125,7 +129,9 @@ class Rig:
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PERPDESK_")}
+        kept.pop("PYTHONDONTWRITEBYTECODE", None)  # an installation has its bytecode: see docs/operations.md
         return kept | {
+            "PYTHONPYCACHEPREFIX": str(BYTECODE),
             "PERPDESK_VAULT": str(self.folder / "vault.json"),
             "PERPDESK_MASTER_KEY_FILE": str(self.folder / "master.key"),
             "PERPDESK_CONTROL_DIR": str(self.folder / "control"),
@@ -152,20 +158,21 @@ class Rig:
         self, symbols: Sequence[str], *more: object, environment: Mapping[str, str] | None = None
     ) -> Desk:
         """Start a desk."""
-        command = perpdesk(
+        return self.start(perpdesk(*self.live_words(symbols), *more, shift_ms=self.shift_ms), environment)
+
+    def live_words(self, symbols: Sequence[str]) -> list[str]:
+        """The arguments with which a desk is started."""
+        return [
             "live", "--strategy", "sma_cross", "--live", "--confirm", ACCOUNT, "--account", ACCOUNT,
-            "--symbols", ",".join(symbols), "--config", self.folder / "config.yaml", *more,
-            shift_ms=self.shift_ms,
-        )  # fmt: skip
-        return self._start(command, environment)
+            "--symbols", ",".join(symbols), "--config", str(self.folder / "config.yaml"),
+        ]  # fmt: skip
 
     def watch(self, *more: object, environment: Mapping[str, str] | None = None) -> Desk:
         """Start a watch."""
-        return self._start(
-            perpdesk("watch", "--account", ACCOUNT, *more, shift_ms=self.shift_ms), environment
-        )
+        return self.start(perpdesk("watch", "--account", ACCOUNT, *more, shift_ms=self.shift_ms), environment)
 
-    def _start(self, command: list[str], environment: Mapping[str, str] | None) -> Desk:
+    def start(self, command: list[str], environment: Mapping[str, str] | None = None) -> Desk:
+        """Start a command of one's own, with a desk's environment and log."""
         log = self.folder / f"desk-{len(self.desks):04}.log"
         with log.open("wb") as file:
             # In a session of its own: a group that is orphaned with a stopped member is hung up as a whole.

@@ -24,7 +24,9 @@ def project_files() -> Iterator[Path]:
     folders = ("src", "tests", "docs", "requirements", ".ci", "bench", "config")
     found = [path for folder in folders for path in (ROOT / folder).rglob("*")]
     for path in sorted(found + list(ROOT.glob("*"))):
-        generated = "__pycache__" in path.parts or any(part.endswith(".egg-info") for part in path.parts)
+        generated = {"__pycache__", ".git"} & set(path.parts) or any(
+            part.endswith(".egg-info") for part in path.parts
+        )
         if path.is_file() and not generated and path.suffix not in {".gz", ".parquet", ".sqlite", ".png"}:
             yield path
 

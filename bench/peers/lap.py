@@ -60,7 +60,7 @@ def turn(run: Callable[[], Lap]) -> list[Lap]:
 def main(peer: str, prepare: Prepare, *, warm_days: int = 2) -> None:
     """Answer with JSON lines. prepare(work, folder, days) is also called once for a short warm-up run."""
     parser = argparse.ArgumentParser(description=f"the benchmark's work done by {peer}")
-    parser.add_argument("--work", choices=("w1", "w2"), required=True)
+    parser.add_argument("--work", choices=("w1", "w2", "w4"), required=True)
     parser.add_argument("--data", type=Path, required=True, help="folder of parquet files, one per symbol")
     parser.add_argument("--days", type=int, default=366, help="only the first days of the market")
     parser.add_argument("--serve", action="store_true", help="run once for every line on standard input")
