@@ -81,7 +81,7 @@ def _mended(part: Any) -> Any:
     if isinstance(part, Rating):
         return _mended_rating(part)
     if isinstance(part, Severity) and part.high <= part.medium:
-        return replace(part, medium=Decimal(1), high=part.medium + 1)
+        return replace(part, medium=Decimal(1), high=max(part.medium, Decimal(2)))
     if isinstance(part, Oi):
         return _mended_oi(part)
     if isinstance(part, Scanner):

@@ -8,6 +8,7 @@ import pytest
 from tests.adapters.binance.order_bench import NOT_FOUND, UNKNOWN_ORDER, Bench, algo_row, new, order_row
 from tests.adapters.binance.scripted import START, Say, Sent, until
 
+from perpdesk.adapters.binance.errors import ExchangeUnreachable
 from perpdesk.adapters.binance.limits import Lane
 from perpdesk.adapters.binance.orders import LEVERAGE_TRUST_MS
 from perpdesk.adapters.binance.standing import MARGIN_MS, Standing, look, settle
@@ -198,8 +199,15 @@ async def test_looking_tells_alive_from_ended_from_nothing(bench: Bench) -> None
     assert await standing() is Standing.ENDED
     bench.server.on("GET", "/fapi/v1/order", Say(order_row(status="A_NEW_WORD")))
     assert await standing() is Standing.ALIVE
-    bench.server.on("GET", "/fapi/v1/order", Say(order_row(status="FILLED")))
+    bench.server.on("GET", "/fapi/v1/order", Say(order_row(status="FILLED") | {"executedQty": "0.010"}))
     assert await standing() is Standing.ENDED
+
+
+async def test_a_filled_order_that_denies_its_fill_is_no_answer(bench: Bench) -> None:
+    """API-28: well formed, and zeros only."""
+    bench.server.on("GET", "/fapi/v1/order", Say(order_row(status="FILLED")))
+    with pytest.raises(ExchangeUnreachable, match="zeros only"):
+        await look(bench.rest, "BTCUSDT", "c1")
 
 
 async def settled(bench: Bench, fence_ms: int, step_ms: int = 500) -> tuple[Standing, int]:
