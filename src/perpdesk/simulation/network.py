@@ -101,6 +101,7 @@ class Network:
         self.senders: dict[str, Incarnation] = {}  # who first used a client id
         self.on_arrival: Callable[[Sent], None] | None = None
         self.on_request: Callable[[Sent, web.Response], None] | None = None
+        self.on_heard: Callable[[Sent], None] | None = None  # a process has the whole answer
         self.on_write: Callable[[bytes], None] | None = None  # a request leaves a process
         self.on_told: Callable[[Incarnation | None, bytes], None] | None = None  # a process reads a message
         self.requests = 0
@@ -175,7 +176,7 @@ class Network:
             transport.later(transport.receive, message[: len(message) // 2])
             transport.later(transport.break_off)
         else:
-            transport.later(transport.receive, message)
+            transport.later(transport.receive, message, sent)
 
     def longest_inbox(self) -> int:
         """Messages that a client has been sent on one socket and has not read."""
@@ -276,10 +277,13 @@ class Transport(asyncio.Transport):
         self._last_us = max(self._last_us + 1, loop.now_us + self._network.delay_us())
         loop.call_at_us(self._last_us, act, *args, context=self._context)
 
-    def receive(self, data: bytes) -> None:
-        """Bytes for the client."""
-        if not self._is_closed and not self._network.weather.is_down:
-            self._protocol.data_received(data)
+    def receive(self, data: bytes, answered: Sent | None = None) -> None:
+        """Bytes for the client. answered: the request that they are the whole answer to."""
+        if self._is_closed or self._network.weather.is_down:
+            return
+        self._protocol.data_received(data)
+        if answered is not None and self._network.on_heard is not None:
+            self._network.on_heard(answered)
 
     def break_off(self) -> None:
         """The connection is reset."""

@@ -443,10 +443,6 @@ class Observer:
     def answered(self, sent: Sent, answer: web.Response) -> None:
         """A request has been answered (or its answer broken)."""
         self.look()
-        if sent.sender is not None and answer.status == 418:
-            self._banned_us.setdefault(sent.sender.number, (self.loop.now_us, self.banned_until_us()))
-        elif sent.sender is not None and answer.status == 200:
-            self._banned_us.pop(sent.sender.number, None)
         if sent.sender is None:
             return
         crowded = self.server.limits.of(ADDRESS)
@@ -455,6 +451,15 @@ class Observer:
         if sent.method == "DELETE" and "rder" in sent.path and answer.status == 200:
             self._ownership(sent.sender, sent.params.get("origClientOrderId") or "a stop's cancel")
             self._canceled(sent)
+
+    def heard(self, sent: Sent) -> None:
+        """A process has read the answer to its request: only now can it know of a ban."""
+        if sent.sender is None:
+            return
+        if sent.status == 418:
+            self._banned_us.setdefault(sent.sender.number, (self.loop.now_us, self.banned_until_us()))
+        elif sent.status == 200:
+            self._banned_us.pop(sent.sender.number, None)
 
     def _canceled(self, sent: Sent) -> None:
         account, world = self.account, self.server.world

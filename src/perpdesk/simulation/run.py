@@ -148,6 +148,7 @@ class Simulation:
         self.observer.banned_until_us = lambda: self.faults.banned_until_us
         self.network.on_arrival = self._arrived
         self.network.on_request = self.observer.answered
+        self.network.on_heard = self.observer.heard
         loop.world_step = self.observer.look
         self.universe = _universe(self.server)
         self.lives: list[Incarnation] = []
