@@ -87,6 +87,10 @@ class LiveRecorder(Recorder, Protocol):
         """Is there a live row with this position code?"""
         ...
 
+    def position_over(self, position_code: str) -> None:
+        """Nothing of its entry can fill any more: a row that is flat ends, as its last fill said."""
+        ...
+
 
 # Asked right before an order that increases exposure is sent: None, or why not.
 WireJudge = Callable[[NewOrder], str | None]
@@ -189,7 +193,8 @@ class Delivery(Executor):
         self.books.heads[v, s].plan.lots = 0
         self.books.slots[v, s, SLOT_ENTRY].kind = NONE
 
-    def _entry_may_fill(self, v: int, s: int) -> bool:
+    def may_still_enter(self, v: int, s: int) -> bool:
+        """Can an entry of a sleeve still fill, or are fills of it known to be unheard?"""
         line = self.lines.get((v, s, SLOT_ENTRY))
         may_fill = line is not None and (line.flying is not None or not line.is_quiet)
         if may_fill or (v, s, SLOT_ENTRY) in self._aside or (v, s, SLOT_ENTRY) in self.open:
@@ -259,6 +264,8 @@ class Delivery(Executor):
         if (held := self.open.get(place)) is not None and held.client_id == client_id:
             del self.open[place]
             self.mirror[place].kind = NONE
+        if order.slot == SLOT_ENTRY:
+            self.end_if_flat(order.sleeve, order.symbol)
         self.wake(order.symbol)
         return order
 
@@ -268,8 +275,20 @@ class Delivery(Executor):
 
     def end_position(self, v: int, s: int) -> None:
         """A position is flat: its code is history, unless an entry of it may still fill."""
-        if not self._entry_may_fill(v, s):
-            super().end_position(v, s)
+        if not self.may_still_enter(v, s):
+            self._end_position(v, s)
+
+    def end_if_flat(self, v: int, s: int) -> None:
+        """What was held is closed, and the rest of its entry was all that was waited for: it ends now."""
+        is_flat = self.codes.get((v, s)) in self.filled and self.books.positions[v, s].lots == 0
+        if is_flat and self.books.heads[v, s].plan.lots == 0:
+            self.end_position(v, s)
+
+    def _end_position(self, v: int, s: int) -> None:
+        code = self.codes.get((v, s))
+        super().end_position(v, s)
+        if code is not None:
+            self.recorder.position_over(code)
 
     def forget_symbol(self, s: int) -> list[NewOrder]:
         """The exchange cancelled every order of a symbol; doubts stay until they are proven."""
@@ -305,10 +324,11 @@ class Delivery(Executor):
         """Is it being taken back already?"""
         return any(one.client_id == client_id for line in self.lines.values() for one in line.leaving)
 
-    def doubt(self, order: NewOrder, fence_ms: int, tag: int) -> None:
-        """It is not known whether this order of an earlier process exists: find out."""
+    def doubt(self, order: NewOrder, fence_ms: int, tag: int, known_lots: int = 0) -> None:
+        """It is not known whether this order of an earlier process exists, or what it traded beyond the lots
+        that are booked: find out."""
         self.venue.adopt(order)
-        self.orders[order.client_id] = Sent(order, tag, order.lots)
+        self.orders[order.client_id] = Sent(order, tag, order.lots - known_lots)
         self._line((order.sleeve, order.symbol, order.slot)).doubts[order.client_id] = order
         self._spawn(self._settle(order, fence_ms))
 
@@ -506,7 +526,7 @@ class Delivery(Executor):
         batch = self.is_batch(v, s, k)
         opening = k == SLOT_ENTRY and position.lots == 0 and not batch
         if opening and self.codes.get((v, s)) in self.filled:
-            super().end_position(v, s)  # flat since: only the rest of its entry was waited for
+            self._end_position(v, s)  # flat since: only the rest of its entry was waited for
         if opening and (v, s) in self.codes:
             slot.kind = NONE  # an earlier entry is not over: never two
             return []
@@ -691,6 +711,7 @@ class Delivery(Executor):
             await self.sync(*place, self.clock.now_ms())
             return
         if code in self.filled or not self.recorder.knows(code):
+            self.end_if_flat(*place)
             return
         if self.codes.get(place) == code:
             del self.codes[place]

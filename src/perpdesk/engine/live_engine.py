@@ -346,7 +346,7 @@ class LiveEngine(Engine):
                 client_id=fact.client_id,
                 trade_id=trade_id,
                 opened=before == 0,
-                closed=int(position.lots) == 0,
+                closed=int(position.lots) == 0 and not self.delivery.may_still_enter(v, s),
                 position=position,
                 venue_realised_e8=venue_e8,
                 source=fact.source,

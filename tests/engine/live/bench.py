@@ -91,6 +91,9 @@ class NotedLive(NotedRecorder):
     def knows(self, position_code: str) -> bool:
         return position_code in self.codes
 
+    def position_over(self, position_code: str) -> None:
+        self.codes.discard(position_code)
+
     async def booked(self, booked: Booked) -> None:
         fill = booked.fill
         end = " opened" if booked.opened else " closed" if booked.closed else ""

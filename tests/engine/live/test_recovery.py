@@ -383,3 +383,92 @@ async def test_what_was_paid_before_counts_in_the_row(file: Path) -> None:
         assert row.commission == Decimal(2 * FEE).scaleb(-8)
         assert row.realized_pnl == Decimal("0.1")
         assert int(life.one.slot(SLOT_STOP).kind) == 0
+
+
+# -- closed before the whole of it was known -----------------------------------------------------------------
+
+
+async def half_known(life: Kept) -> None:
+    """An entry of 19 is not answered, 7 of it are told and closed; 12 more have traded and are not told."""
+    life.venue.will("e1", UNKNOWN)
+    await life.enter(lots=19)
+    await life.one.traded("t0 e1", lots=7)
+    await life.carried()
+    entry = life.venue.order("t0 e1")
+    life.one.happened(entry.client_id, 0, 1, 12, PRICE, FEE, None)
+    life.one.delivery.exit_now(0, 0, TAG_SIGNAL)
+    await life.carried()
+    await life.one.traded("t0 xm")
+    await life.carried()
+    assert life.one.lots() == 0
+
+
+async def rows_of(life: Kept) -> list[tuple[str, Decimal | None, str | None]]:
+    await life.flush()
+    found = await life.store.positions(PositionQuery(account_id=ACCOUNT))
+    return [(row.status.value, row.quantity, row.close_reason) for row in found]
+
+
+@pytest.mark.parametrize("dies", [False, True])
+async def test_what_was_closed_before_the_whole_entry_was_known_stays_its_versions(
+    file: Path, dies: bool
+) -> None:
+    """The guardian, or a signal, closes what is known: the rest is the same position's, and protected."""
+    async with kept(file) as life:
+        await half_known(life)
+        assert [status for status, *_ in await rows_of(life)] == ["closing"]
+        if dies:
+            found = await life.again()
+            assert (found.positions, found.entries_in_doubt) == (1, 1)
+            await life.one.idle()
+        life.venue.prove("t0 e1-0", Fate.ENDED)
+        await life.one.idle()
+        await life.one.import_all()
+        await life.carried()
+        life.one.check_lots()
+        assert (life.one.lots(), int(life.one.engine.external[0])) == (12, 0)
+        assert [row.partition("STOP")[2] for row in life.one.alive] == [f" SELL 12 @ {STOP}"]
+        await life.flush()
+        assert await states(life) == {}
+        life.one.delivery.exit_now(0, 0, TAG_SIGNAL)
+        await life.carried()
+        await life.one.traded("t0 xm", price=PRICE + 10)
+        await life.carried()
+        assert await rows_of(life) == [("closed", Decimal("0.19"), "SIGNAL")]
+        assert life.one.engine.executor.codes == {}
+
+
+@pytest.mark.parametrize("dies", [False, True])
+async def test_a_row_that_is_flat_ends_when_the_rest_of_its_entry_is_known_to_be_nothing(
+    file: Path, dies: bool
+) -> None:
+    async with kept(file) as life:
+        life.venue.will("e1", UNKNOWN)
+        await life.enter(lots=7)
+        await life.one.traded("t0 e1", lots=4)
+        await life.carried()
+        life.one.delivery.exit_now(0, 0, TAG_SIGNAL)
+        await life.carried()
+        await life.one.traded("t0 xm")
+        await life.carried()
+        assert [status for status, *_ in await rows_of(life)] == ["closing"]
+        if dies:
+            await life.again()
+            await life.one.idle()
+        life.venue.prove("t0 e1-0", Fate.ENDED)
+        await life.carried()
+        assert [status for status, *_ in await rows_of(life)] == ["closing"]
+        await life.one.gone("t0 e1", "EXPIRED")
+        await life.carried()
+        assert await rows_of(life) == [("closed", Decimal("0.04"), "SIGNAL")]
+        assert await states(life) == {}
+        assert life.one.engine.executor.codes == {}
+
+
+async def test_a_flat_row_whose_entry_is_over_ends_at_the_next_start(file: Path) -> None:
+    async with kept(file) as life:
+        await half_known(life)
+        await life.flush()
+        await life.store.mark_intent(life.venue.order("t0 e1").client_id, IntentState.FILLED, ms=1)
+        await life.again()
+        assert await rows_of(life) == [("closed", Decimal("0.07"), "SIGNAL")]

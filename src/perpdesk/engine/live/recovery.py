@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -82,6 +82,7 @@ class Recovery:
     versions: Sequence[str]
     account_id: int
     epoch: int = 0
+    _entered: dict[str, list[tuple[int, ...]]] = field(default_factory=dict)  # booked fills, by client id
 
     async def run(self, now_ms: int) -> Recovered:
         """Replay what the store knows, then look at the exchange's open orders. Raises StoreFailed, or what
@@ -94,6 +95,8 @@ class Recovery:
         if seen is not None and isinstance(seen.state, dict):
             since_ms = min(since_ms, max(int(seen.state["ms"]), since_ms - WINDOW_MS))
         resumed, leaving = 0, []
+        flat: list[tuple[int, int]] = []
+        self._entered.clear()
         for row in rows:
             place = self._place_of_row(row)
             if place is None:
@@ -107,6 +110,10 @@ class Recovery:
                 tag = await self._exit_tag(row)
                 self.engine.books.slots[place[0], place[1], SLOT_EXIT].tag = tag
                 leaving.append((*place, tag))
+            if fills and self.engine.books.positions[place].lots == 0:
+                assert row.position_code is not None
+                self.recorder.resume_flat(row.position_code, await self._exit_tag(row), fills[-1].fill_ms)
+                flat.append(place)
         await self._external()
         held = {place[1] for place in map(self._place_of_row, rows) if place is not None}
         for s in sorted(held | set(np.flatnonzero(self.engine.external).tolist())):
@@ -115,6 +122,8 @@ class Recovery:
         for intent in intents:
             in_doubt += self._settle_later(intent, now_ms)
             since_ms = min(since_ms, intent.created_ms - 60_000)
+        for place in flat:
+            self.engine.delivery.end_if_flat(*place)
         for fill in await self.store.fills(FillQuery(account_id=self.account_id, from_ms=since_ms - 60_000)):
             if fill.symbol in self.universe.symbols:
                 self.engine.seen.add((self.universe.index(fill.symbol), fill.trade_id))
@@ -235,6 +244,7 @@ class Recovery:
             engine.seen.add((s, fill.trade_id))
             engine.newest_fill_ms[s] = max(engine.newest_fill_ms.get(s, 0), fill.fill_ms)
             folded.append((side, price, lots, realised, fee_e8, fill.fill_ms))
+            self._entered.setdefault(fill.client_id or "", []).append(folded[-1])
         if folded:
             engine.executor.filled.add(row.position_code)
         if row.best_price is not None and position.lots:
@@ -313,10 +323,11 @@ class Recovery:
             return 0
         if not self.recorder.knows(named.position_code):
             return 0
-        self.recorder.resume_entry(named.position_code, order)
+        booked = self._entered.get(intent.client_id, [])
+        self.recorder.resume_entry(named.position_code, order, booked)
         fence_ms = max(now_ms, intent.fence_ms or 0) + FENCE_MS
         self.engine.delivery.begin_attempts(named.position_code, order.slot, named.attempt)
-        self.engine.delivery.doubt(order, fence_ms, TAG_ENTRY)
+        self.engine.delivery.doubt(order, fence_ms, TAG_ENTRY, sum(lots for _, _, lots, *_ in booked))
         return 1
 
     def _order_of(self, named: Named, intent: IntentRow) -> NewOrder | None:

@@ -41,7 +41,8 @@ class OrderFold:
 class PositionFold:
     """One position row as it is folded from its fills. cost_*: Σ price × lots, in price units.
 
-    is_planned: more batches of its entry may come; batch_filled: its plan as it stands.
+    is_planned: more batches of its entry may come; batch_filled: its plan as it stands; flat: (tag, ms) of the
+    fill that closed what was held, while the rest of the entry is not known yet.
     """
 
     id: int
@@ -62,6 +63,7 @@ class PositionFold:
     status: PositionStatus = PositionStatus.BUILDING
     is_planned: bool = False
     batch_filled: dict[str, int] | None = None
+    flat: tuple[int, int] | None = None
 
     @property
     def held(self) -> int:

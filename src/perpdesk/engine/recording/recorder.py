@@ -347,11 +347,9 @@ class StoreRecorder:
         entry_working = self.books.slots[position.sleeve, s, SLOT_ENTRY].kind != NONE
         if position.status is PositionStatus.BUILDING and not entry_working and not position.is_planned:
             position.status = PositionStatus.OPEN
+        position.flat = None if position.held else (int(fill["tag"]), ms)
         if booked.closed:
-            self._batch.changes.append((position.id, ms, self.rows.change(position)))
-            self._batch.ends.append((position.id, ms, self.rows.end(position, int(fill["tag"]), ms)))
-            self._dirty_positions.pop(booked.position_code, None)
-            del self._positions[booked.position_code]
+            self.position_over(booked.position_code)
         else:
             self._dirty_positions[booked.position_code] = ms
         self.note(self._filled_event(booked, kept, lots, price, ms))
@@ -439,18 +437,42 @@ class StoreRecorder:
         position.is_planned = row.status is PositionStatus.BUILDING and row.batch_plan is not None
         self._positions[row.position_code] = position
 
-    def resume_entry(self, position_code: str, order: NewOrder) -> None:
-        """The entry order of a resumed row: its fills, and its death, are told by this client id."""
+    def resume_flat(self, position_code: str, tag: int, ms: int) -> None:
+        """A resumed row's lots were closed, so and then; the rest of its entry was not known."""
+        self._positions[position_code].flat = (tag, ms)
+
+    def resume_entry(self, position_code: str, order: NewOrder, fills: Iterable[tuple[int, ...]] = ()) -> None:
+        """The entry order of a resumed row: its fills, and its death, are told by this client id.
+
+        fills: those of it that are booked, as in ``resume``.
+        """
         position = self._positions[position_code]
         position.entry_client_id = order.client_id
-        self._orders.setdefault(
-            order.client_id,
-            OrderFold(order, position.id, OrderStatus.ACCEPTED, position.opened_ms or 0, 0, None),
-        )
+        kept = OrderFold(order, position.id, OrderStatus.ACCEPTED, position.opened_ms or 0, 0, None)
+        if order.client_id in self._orders:
+            return
+        unit_e8 = self.rows.unit_e8(order.symbol)
+        for _, price, lots, realised_e8, fee_e8, ms in fills:
+            kept.add(
+                lots=lots, quote_e8=lots * price * unit_e8, realised_e8=realised_e8, fee_e8=fee_e8, ms=ms
+            )
+        self._orders[order.client_id] = kept
 
     def knows(self, position_code: str) -> bool:
         """Is there a live row with this code?"""
         return position_code in self._positions
+
+    def position_over(self, position_code: str) -> None:
+        """End a row that is flat, as its last fill said; a row that is not, or is ended, stays as it is."""
+        position = self._positions.get(position_code)
+        if position is None or position.flat is None:
+            return
+        tag, ms = position.flat
+        self._batch.changes.append((position.id, ms, self.rows.change(position)))
+        self._batch.ends.append((position.id, ms, self.rows.end(position, tag, ms)))
+        self._dirty_positions.pop(position_code, None)
+        del self._positions[position_code]
+        self._rows_wait()
 
     # -- folding -----------------------------------------------------------------------------
 
