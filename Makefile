@@ -13,10 +13,10 @@ demo: setup
 	$(BIN)/perpdesk demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 check: lint
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow"
 
 # Format, lint, types, import directions: everything of `check` but the tests.
 lint: setup

@@ -6,7 +6,7 @@ the step runs on them; adapters translate at their own edge.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -558,15 +558,14 @@ class Leases(Protocol):
         ttl_ms: int,
         clock_error_ms: int = CLOCK_ERROR_MS,
         above_epoch: int = 0,
-        dead_owner: str | None = None,
-        dead_ms: int | None = None,
-        recv_window_ms: int = 5_000,
+        dead_owners: Collection[str] = (),
+        quiet_ms: int | None = None,
     ) -> Lease | Held:
         """Take the lease if it is free, lapsed by two clock errors, or this owner's already; else Held.
 
-        The new epoch is above the old one and ``above_epoch``. ``dead_owner``: this owner's process is proven
-        dead (its file lock is free; was free at ``dead_ms`` already, if that is given), so its lease need not
-        lapse: the new one begins (``from_ms``) when no request that it signed can be accepted any more. After
+        The new epoch is above the old one and ``above_epoch``. ``dead_owners``: these processes are proven
+        dead (their file lock is free), so the lease of one of them need not lapse: the new one begins
+        (``from_ms``) at ``quiet_ms``, when no request that they signed can be accepted any more. After
         StoreFailed, ask again: what was perhaps taken is this owner's.
         """
         ...

@@ -140,12 +140,15 @@ async def test_releasing_late_does_not_extend(store: SqlStore) -> None:
 
 async def test_a_dead_process_is_succeeded_when_its_requests_are_dead(store: SqlStore) -> None:
     await taken(store, "a", T0)
-    assert isinstance(await take(store, "b", T0 + 1_000, dead_owner="another"), Held)
-    new = await taken(store, "b", T0 + 1_000, dead_owner="a", recv_window_ms=5_000)
-    assert (new.epoch, new.from_ms) == (2, T0 + 1_000 + 5_000 + 2 * ERROR)
+    assert isinstance(await take(store, "b", T0 + 1_000, dead_owners=["another"], quiet_ms=T0), Held)
+    assert isinstance(await take(store, "b", T0 + 1_000, dead_owners=["a"]), Held), "quiet from when on?"
+    new = await taken(store, "b", T0 + 1_000, dead_owners=["x", "a"], quiet_ms=T0 + 7_000)
+    assert (new.epoch, new.from_ms) == (2, T0 + 7_000)
     # Near its end there is less to wait for.
-    last = await taken(store, "c", new.end_ms - 1_000, dead_owner="b", recv_window_ms=5_000)
+    last = await taken(store, "c", new.end_ms - 1_000, dead_owners=["b"], quiet_ms=new.end_ms + 5_000)
     assert last.from_ms == new.end_ms + 2 * ERROR
+    soon = await taken(store, "d", last.from_ms, dead_owners=["c"], quiet_ms=T0)
+    assert soon.from_ms == last.from_ms, "what is quiet already is not waited for"
 
 
 async def test_the_epoch_is_above_what_was_seen_elsewhere(store: SqlStore) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from itertools import count
+from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
@@ -117,6 +118,7 @@ class Process:
             ttl_ms=TTL,
             clock_error_ms=self.clock_error_ms,
             recv_window_ms=RECV,
+            arms=self.name != "c",
         )
 
     def die(self) -> None:
@@ -129,10 +131,11 @@ class Process:
 
     def sign(self, *, entry: bool) -> bool:
         end_ms = self.owning.entry_end_ms() if entry else self.owning.lease_end_ms()
-        if self.may(end_ms):
+        may = self.may(end_ms) and self.owning.arm()
+        if may:
             now_ms = self.world.now_ms  # the exchange's time: the stamp is corrected to it
             self.world.spans.append((f"{self.name}.{self.life}", now_ms, now_ms + RECV))
-        return self.may(end_ms)
+        return may
 
 
 def overlaps(spans: list[tuple[str, int, int]]) -> list[tuple[object, object]]:
@@ -302,6 +305,7 @@ async def test_a_restart_on_the_same_machine_waits_only_for_the_dead_ones_reques
     world, _ = database
     one = process(database, "a")
     await one.owning.acquire()
+    assert one.sign(entry=True)
     one.owning.beat()
     world.now_ms += 500
     one.die()
@@ -313,12 +317,88 @@ async def test_a_restart_on_the_same_machine_waits_only_for_the_dead_ones_reques
     assert one.sign(entry=True)
 
 
+async def test_who_died_before_it_changed_anything_is_not_waited_for(database) -> None:
+    """Three deaths in a row while recovering: only what the first one signed can be under way."""
+    world, _ = database
+    one = process(database, "a")
+    await one.owning.acquire()
+    assert one.sign(entry=True)
+    world.now_ms += 500
+    one.die()
+    quiet_ms = world.now_ms + RECV + 2 * ERROR
+    for death in range(3):
+        await one.owning.acquire()
+        assert one.owning.from_ms == quiet_ms + death * 2 * ERROR, "each clock may be off by an error"
+        assert one.may(one.owning.lease_end_ms()) is False
+        one.die()
+        world.now_ms += 1_000
+    world.now_ms = quiet_ms + 60_000
+    await one.owning.acquire()
+    assert one.owning.from_ms == world.now_ms, "it has read for a minute, and signed nothing that changes"
+    assert one.sign(entry=True)
+    one.die()
+    await one.owning.acquire()
+    assert one.owning.from_ms == world.now_ms + RECV + 2 * ERROR
+
+
+async def test_a_death_between_the_lease_and_the_file_does_not_lock_the_account(database) -> None:
+    world, _ = database
+    one = process(database, "a")
+    await one.owning.acquire()
+    assert one.sign(entry=True)
+    quiet_ms = world.now_ms + RECV + 2 * ERROR
+    for death in range(3):
+        one.die()
+        taking = one.owning._leases.take_lease
+
+        async def taken_and_dead(*given, taking=taking, **more):
+            await taking(*given, **more)
+            raise StoreFailed("the answer is lost, and then the process")
+
+        one.owning._leases = SimpleNamespace(take_lease=taken_and_dead)
+        with pytest.raises(StoreFailed):
+            await one.owning.acquire()
+        told = read_owner(one.folder, ACCOUNT)
+        assert isinstance(told, OwnerBeat)
+        assert (told.ms, told.is_armed, len(told.after)) == (T0, False, death + 1), "it is no sign of life"
+    one.die()
+    await one.owning.acquire()
+    assert one.owning.from_ms == quiet_ms + 3 * 2 * ERROR
+    assert read_owner(one.folder, ACCOUNT).after == ()
+
+
+async def test_an_owner_that_cannot_say_that_it_sends_sends_nothing(database) -> None:
+    world, _ = database
+    disk = MemoryDisk()
+    one = process(database, "a", disk)
+    await one.owning.acquire()
+    disk.full = True
+    assert not one.sign(entry=True)
+    disk.full = False
+    assert one.sign(entry=True)
+    told = read_owner(one.folder, ACCOUNT)
+    assert isinstance(told, OwnerBeat)
+    assert told.is_armed
+
+
+async def test_planted_an_owner_that_sends_unarmed_is_found(store, monkeypatch) -> None:
+    """Its successor would not wait for what it signed."""
+    idle = ("freeze", "freeze")
+    told = [(0, ("want", *idle)), (1_000, ("live", *idle)), (1, ("die", *idle)), (1, ("want", *idle))]
+    right = await play(store, told, (0, 0, 0), machines=1, entries=False, faults=False)
+    assert overlaps(right.spans) == []
+    monkeypatch.setattr(Ownership, "arm", lambda self: True)
+    wrong = await play(store, told, (0, 0, 0), machines=1, entries=False, faults=False)
+    assert overlaps(wrong.spans)
+
+
 async def test_a_death_that_was_seen_early_is_waited_for_from_then_on(database) -> None:
     world, _ = database
     disk = MemoryDisk()
     one, heir = process(database, "a", disk), process(database, "b", disk)
     await one.owning.acquire()
     assert dead_owner(heir.folder, ACCOUNT, world.now_ms) is None  # it lives
+    assert one.sign(entry=False)
     one.folder.crash()
     seen = dead_owner(heir.folder, ACCOUNT, world.now_ms)
     assert seen == SeenDead(owner="a.1", epoch=1, ms=world.now_ms)
@@ -340,6 +420,8 @@ async def test_a_death_that_was_seen_is_not_another_ones(database) -> None:
     seen = dead_owner(heir.folder, ACCOUNT, world.now_ms)
     world.now_ms += 6_000
     await other.owning.acquire()
+    world.now_ms = other.owning.from_ms
+    assert other.sign(entry=False)
     other.folder.crash()
     await heir.owning.acquire(seen)
     assert heir.owning.from_ms == world.now_ms + RECV + 2 * ERROR

@@ -5,6 +5,10 @@ file** in the control folder (epoch, last beat) with a file lock decides on one 
 down. Nothing is signed that could outlive either: ``lease_end_ms`` is what `Rest` asks before each signature,
 ``entry_end_ms`` what may increase exposure asks (with the database silent, only exits go on).
 
+What a dead owner signed lives on for seconds, and the next one signs nothing meanwhile. An owner that
+``arms`` says in its file when it is about to send the first request that changes something: one that died
+before that left nothing on its way, and its successor waits only for whom it was waiting for itself.
+
 A process that wakes after its end finds its end passed. One whose clock was set back, or whose owner file
 has another's epoch, has no end at all (0).
 """
@@ -40,7 +44,11 @@ SIGNING_MS = 500  # between looking at the lease's end and signing
 
 
 class OwnerBeat(msgspec.Struct, frozen=True, kw_only=True):
-    """The owner's sign of life in the control folder. ``obeys_seq``: the newest word that it has obeyed."""
+    """The owner's sign of life in the control folder. ``obeys_seq``: the newest word that it has obeyed.
+
+    from_ms: it signed nothing before; is_armed: it may have sent something that changes the account; after:
+    dead owners in whose place it is about to be, one of whom may still have the lease (then ms is theirs).
+    """
 
     account_id: int
     owner: str
@@ -53,6 +61,9 @@ class OwnerBeat(msgspec.Struct, frozen=True, kw_only=True):
     obeys_seq: int = 0
     rung: str = "normal"
     name: str = ""
+    from_ms: int = 0
+    is_armed: bool = True
+    after: tuple[str, ...] = ()
 
     @property
     def seal(self) -> str:
@@ -131,6 +142,7 @@ class Ownership:
         renew_ms: int = LEASE_RENEW_MS,
         clock_error_ms: int = CLOCK_ERROR_MS,
         recv_window_ms: int = RECV_WINDOW_MS,
+        arms: bool = False,
     ) -> None:
         if ttl_ms <= recv_window_ms + 2 * clock_error_ms + SIGNING_MS:
             raise ValueError("a lease must live longer than a request")
@@ -143,6 +155,8 @@ class Ownership:
         self._renew_ms = renew_ms
         self._clock_error_ms = clock_error_ms
         self._recv_window_ms = recv_window_ms
+        self._arms = arms
+        self._is_armed = not arms
         self._locks: list[FolderLock] = []
         self._lease: Lease | None = None
         self._epoch = 0
@@ -197,6 +211,18 @@ class Ownership:
         """The same for what may increase exposure: a lease in the database, silent or not, is needed."""
         file_end_ms = self._file_end_ms()
         return 0 if self._lease is None else min(self._lease.end_ms, file_end_ms)
+
+    def arm(self) -> bool:
+        """Ask before each request that changes something, right before it is signed. False: it could not be
+        written down that this owner sends, so it may not. An owner that does not ``arms`` is always armed."""
+        if self._is_armed or self.lost is not None:
+            return self._is_armed
+        self._is_armed = True
+        try:
+            self._is_armed = self._write_beat(durable=True)
+        except NeedsPerson:
+            self._is_armed = False
+        return self._is_armed
 
     def _file_end_ms(self) -> int:
         if self.lost is not None:
@@ -253,24 +279,22 @@ class Ownership:
             # The lock was free, so the process that wrote the file is dead.
             known = before if isinstance(before, OwnerBeat) else None
             now_ms = self._clock.now_ms()
-            died_ms = now_ms
-            if known and dead and (dead.owner, dead.epoch) == (known.owner, known.epoch):
-                died_ms = min(now_ms, dead.ms)
+            quiet_ms = now_ms if known is None else self._quiet_ms(known, self._died_ms(known, dead, now_ms))
+            if known is not None:
+                self._announce(known, max(now_ms, quiet_ms))
             found = await self._leases.take_lease(
                 self._claim,
                 now_ms,
                 ttl_ms=self._ttl_ms,
                 clock_error_ms=self._clock_error_ms,
                 above_epoch=0 if known is None else known.epoch,
-                dead_owner=None if known is None else known.owner,
-                dead_ms=died_ms,
-                recv_window_ms=self._recv_window_ms,
+                dead_owners=() if known is None else (known.owner, *known.after),
+                quiet_ms=quiet_ms,
             )
             if isinstance(found, Held):
                 raise LeaseHeld(str(account_id), f"{found.by} on {found.host}", found.until_ms)
-            self._begin(found.epoch, found.from_ms, found)
-            if known is not None:  # it may have owned by its file alone, the database silent
-                self._from_ms = max(self._from_ms, self._quiet_ms(known, died_ms))
+            # whom the file names may have owned by its file alone, the database silent
+            self._begin(found.epoch, max(found.from_ms, quiet_ms), found)
             self._write_beat(durable=True)
             taking.release()
         except BaseException:
@@ -360,14 +384,46 @@ class Ownership:
 
     def _begin(self, epoch: int, from_ms: int, lease: Lease | None) -> None:
         self._epoch, self._from_ms, self._lease = epoch, from_ms, lease
+        self._is_armed = not self._arms
         self._newest_ms = self._clock.now_ms()
         self._silent = False
         self.lost = None
 
     def _quiet_ms(self, before: OwnerBeat, died_ms: int) -> int:
         """When nothing that an owner signed, who was dead at that time, can be accepted any more."""
+        if not before.is_armed:  # it changed nothing: only what it was waiting for itself can be under way
+            own = before.owner == self._claim.owner
+            return before.from_ms + (0 if own else 2 * self._clock_error_ms)
         latest_ms = died_ms + self._recv_window_ms + 2 * self._clock_error_ms
         return min(latest_ms, stale_from_ms(before, self._clock_error_ms))
+
+    def _announce(self, known: OwnerBeat, from_ms: int) -> None:
+        """Say in a dead owner's file who is about to take its place: a death between the lease and our first
+        beat would leave a lease of which no file tells that its owner is dead. It is no sign of life."""
+        mine = known.owner == self._claim.owner
+        beat = msgspec.structs.replace(
+            known,
+            owner=self._claim.owner,
+            host=self._claim.host,
+            pid=self._claim.pid,
+            epoch=known.epoch if mine else known.epoch + 1,
+            name=self._name,
+            from_ms=from_ms,
+            is_armed=False,
+            after=known.after if mine else (known.owner, *known.after),
+        )
+        try:
+            self._replace(beat, durable=True)
+        except OSError as error:
+            raise NeedsPerson(f"the owner file cannot be written: {error}") from None
+
+    def _replace(self, beat: OwnerBeat, *, durable: bool) -> None:
+        line = msgspec.json.encode(_Sealed(**msgspec.structs.asdict(beat), sealed=beat.seal))
+        self._folder.replace(owner_name(beat.account_id), line, durable=durable)
+
+    def _died_ms(self, known: OwnerBeat, dead: SeenDead | None, now_ms: int) -> int:
+        seen = dead is not None and (dead.owner, dead.epoch) == (known.owner, known.epoch)
+        return min(now_ms, dead.ms) if dead is not None and seen else now_ms
 
     def _lock(self, what: str) -> FolderLock | None:
         try:
@@ -383,25 +439,23 @@ class Ownership:
             lock.release()
         self._locks.clear()
 
-    def _write_beat(self, *, durable: bool) -> None:
+    def _write_beat(self, *, durable: bool) -> bool:
         """Beat, unless somebody took over meanwhile. A beat that cannot be written is a beat less: without
-        any the right to sign ends by itself."""
+        any the right to sign ends by itself. True: it is written."""
         account_id = self._claim.account_id
         now_ms = self._clock.now_ms()
         if now_ms < self._newest_ms - self._clock_error_ms:
-            return
+            return False
         try:
             alone = self._folder.lock(f"{account_id}.beat.lock")
             if alone is None:
-                return
+                return False
             try:
                 before = read_owner(self._folder, account_id)
                 if isinstance(before, OwnerBeat) and not self._is_own(before) and before.epoch >= self._epoch:
                     self._lose(f"{before.owner} took over with epoch {before.epoch}")
-                    return
-                beat = self._beat(now_ms)
-                line = msgspec.json.encode(_Sealed(**msgspec.structs.asdict(beat), sealed=beat.seal))
-                self._folder.replace(owner_name(account_id), line, durable=durable)
+                    return False
+                self._replace(self._beat(now_ms), durable=durable)
                 self._stamp = self._folder.stamp(owner_name(account_id))
                 self._beat_ms = now_ms
             finally:
@@ -409,6 +463,8 @@ class Ownership:
         except OSError as error:
             if durable:
                 raise NeedsPerson(f"the owner file cannot be written: {error}") from None
+            return False
+        return True
 
     def _beat(self, now_ms: int) -> OwnerBeat:
         seq, rung = self._obeys()
@@ -424,6 +480,8 @@ class Ownership:
             obeys_seq=seq,
             rung=rung,
             name=self._name,
+            from_ms=self._from_ms,
+            is_armed=self._is_armed,
         )
 
     def _held_by_file(self, beat: OwnerBeat | Missing | Failed) -> LeaseHeld:

@@ -170,7 +170,12 @@ class Life:
             params_hash=frozen(options.loaded).params_hash,
         )
         self.owner = Ownership(
-            claim=claim, leases=self.store, folder=options.folder, clock=self.clock, name=self.row.name
+            claim=claim,
+            leases=self.store,
+            folder=options.folder,
+            clock=self.clock,
+            name=self.row.name,
+            arms=True,
         )
         self.owner.obeys(self.rungs.obeyed)
         self.gateway = Gateway(options.hosts, self.clock)
@@ -342,7 +347,7 @@ class Life:
 
     def _rest(self) -> Rest:
         rest = self.gateway.rest(self.options.credential.signing(), self.row.name, self.owner.lease_end_ms)
-        rest.entry_end_ms = self.owner.entry_end_ms
+        rest.entry_end_ms, rest.arm = self.owner.entry_end_ms, self.owner.arm
         return rest
 
     def _sleeves(self) -> list[records.Sleeve]:

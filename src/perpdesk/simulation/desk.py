@@ -92,13 +92,13 @@ class DeskSubject:
             )
             folder = MemoryFolder(self.disks[life.machine])
             life.incarnation.on_death.append(folder.crash)
-            owner = Ownership(claim=claim, leases=store, folder=folder, clock=clock)
+            owner = Ownership(claim=claim, leases=store, folder=folder, clock=clock, arms=True)
             await owner.acquire()
             rungs = FileRungs(folder)
             owner.obeys(rungs.obeyed)
             gateway = life.gateway()
             rest = gateway.rest(life.credentials, "main", owner.lease_end_ms)
-            rest.entry_end_ms = owner.entry_end_ms
+            rest.entry_end_ms, rest.arm = owner.entry_end_ms, owner.arm
 
             def venue_of(place_of: PlaceOf) -> BinanceVenue:
                 return BinanceVenue(

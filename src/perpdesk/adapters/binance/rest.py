@@ -101,6 +101,8 @@ class Rest:
         self._lease_end_ms = lease_end_ms
         # The same for what may increase exposure, where that ends sooner (None: as the rest).
         self.entry_end_ms: Callable[[], int] | None = None
+        # asked before each request that changes something is signed; False: it may not be
+        self.arm: Callable[[], bool] | None = None
         self._tls = tls
         self.timeout_ms = timeout_ms
         self._wire = Wire(hosts.rest, timeout_ms=timeout_ms, size_max=parse.SIZE_MAX, tls=tls)
@@ -204,16 +206,20 @@ class Rest:
         else:
             await asyncio.shield(self._resyncing)
 
-    def stamped(self, params: Params, lane: Lane = Lane.QUERY) -> tuple[list[tuple[str, Param]], int]:
+    def stamped(
+        self, params: Params, lane: Lane = Lane.QUERY, *, changes: bool = True
+    ) -> tuple[list[tuple[str, Param]], int]:
         """The parameters with window and time, and our time after which nobody can accept them any more.
 
-        Raises LeaseTooShort if another process may own the account before that.
+        changes: is it more than a read? Raises LeaseTooShort if another process may own the account before.
         """
         stamp_ms = self.server.now_ms()
         fence_ms = self.server.local_ms(stamp_ms + self.recv_window_ms) + self.server.error_ms
         ends = self.entry_end_ms if lane is Lane.ENTRY and self.entry_end_ms else self._lease_end_ms
         if ends is not None and (end_ms := ends()) < fence_ms:
             raise LeaseTooShort(end_ms, fence_ms)
+        if changes and self.arm is not None and not self.arm():
+            raise LeaseTooShort(0, fence_ms)
         return [*params, ("recvWindow", self.recv_window_ms), ("timestamp", stamp_ms)], fence_ms
 
     @property
@@ -249,7 +255,7 @@ class Rest:
         headers = (f"X-MBX-APIKEY: {self.credentials.api_key}",)
         if not endpoint.signed:
             return query(params), headers, 0
-        stamped, fence_ms = self.stamped(params, lane)
+        stamped, fence_ms = self.stamped(params, lane, changes=endpoint.method != "GET")
         return signed_query(stamped, self.credentials), headers, fence_ms
 
     def _note(self, code: int | None, text: str) -> None:

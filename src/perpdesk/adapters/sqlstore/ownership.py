@@ -6,6 +6,8 @@ never asked: callers give theirs, read before the call, so that a slow database 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import sqlalchemy as sa
 
 from perpdesk.adapters.sqlstore.journal import append
@@ -39,9 +41,8 @@ class Ownership(Session):
         ttl_ms: int,
         clock_error_ms: int = CLOCK_ERROR_MS,
         above_epoch: int = 0,
-        dead_owner: str | None = None,
-        dead_ms: int | None = None,
-        recv_window_ms: int = 5_000,
+        dead_owners: Collection[str] = (),
+        quiet_ms: int | None = None,
     ) -> Lease | Held:
         """Take an account's lease if it is free, lapsed by two clock errors, or this owner's already."""
         key = {"account_id": claim.account_id}
@@ -65,11 +66,10 @@ class Ownership(Session):
                     )
             free_ms = row.expires_ms + 2 * clock_error_ms
             if row.owner != claim.owner and now_ms < free_ms:
-                if row.owner != dead_owner:
+                if row.owner not in dead_owners or quiet_ms is None:
                     return _held(row, free_ms)
                 # Its process is dead, but a request that it signed may still be under way.
-                died_ms = now_ms if dead_ms is None else min(dead_ms, now_ms)
-                from_ms = min(free_ms, max(now_ms, died_ms + recv_window_ms + 2 * clock_error_ms))
+                from_ms = min(free_ms, max(now_ms, quiet_ms))
             values["epoch"] = max(row.epoch, above_epoch) + 1
             change = LEASES.update().where(*matches(LEASES, key), LEASES.c.epoch == row.epoch).values(values)
             if (await connection.execute(change)).rowcount != 1:

@@ -41,8 +41,8 @@ class OrderFold:
 class PositionFold:
     """One position row as it is folded from its fills. cost_*: Σ price × lots, in price units.
 
-    is_planned: more batches of its entry may come; batch_filled: its plan as it stands; flat: (tag, ms) of the
-    fill that closed what was held, while the rest of the entry is not known yet.
+    is_planned: more batches of its entry may come; batch_filled: its plan as it stands; flat: (tag, ms) of
+    the fill that closed what was held, while the rest of the entry is not known yet.
     """
 
     id: int

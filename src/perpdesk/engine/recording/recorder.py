@@ -441,7 +441,9 @@ class StoreRecorder:
         """A resumed row's lots were closed, so and then; the rest of its entry was not known."""
         self._positions[position_code].flat = (tag, ms)
 
-    def resume_entry(self, position_code: str, order: NewOrder, fills: Iterable[tuple[int, ...]] = ()) -> None:
+    def resume_entry(
+        self, position_code: str, order: NewOrder, fills: Iterable[tuple[int, ...]] = ()
+    ) -> None:
         """The entry order of a resumed row: its fills, and its death, are told by this client id.
 
         fills: those of it that are booked, as in ``resume``.
