@@ -65,10 +65,15 @@ PLANTED = [
     ("half is rounded down", "exact", "if remainder >= c - remainder", "if remainder > c - remainder", "test_exact"),
     ("a big product wraps", "exact", "        if (b >> bit) & 1:\n            quotient += whole\n", "        if (b >> bit) & 1:\n", "test_exact"),
     ("the future is observed", "loop", "        unrealised = 0\n        candidates = 0\n", "        if OBSERVES:\n            observe(params[0], shared[0], bars[t])\n        unrealised = 0\n        candidates = 0\n", "test_no_lookahead"),
+    ("a quiet stretch passes over funding", "loop", "first_ms + (t + 1) * MINUTE_MS >= end_ms", "False", "test_replay"),
     ("a peak is not waited for", "matching", "    head.hi = min(hi, head.peak_hi)\n", "    head.hi = hi\n", "test_guard"),
 ]  # fmt: skip
 # The slow properties say nothing about a planted bug that a table does not say sooner.
-FAST = {"test_no_lookahead": ["-k", "observe_is_not_known"], "test_gate": ["-k", "not breaker_stops"]}
+FAST = {
+    "test_no_lookahead": ["-k", "observe_is_not_known"],
+    "test_gate": ["-k", "not breaker_stops"],
+    "test_replay": ["-k", "funding"],
+}
 
 
 def outcome(package: Path, test: str) -> subprocess.CompletedProcess[str]:

@@ -158,7 +158,8 @@ def protect(guard, instrument, position, slots, head, last, now_ms, in_path):
             position.best = last  # below the activation the best price decides nothing
         peak = max(move_of(side, position.best, average), move) if position.armed else move
 
-    if position.priced_cost_e8 != position.cost_e8 or position.priced_lots != position.lots:
+    stale = position.priced_cost_e8 != position.cost_e8 or position.priced_lots != position.lots
+    if stale and _has_triggers(guard):
         position.priced_cost_e8 = position.cost_e8
         position.priced_lots = position.lots
         position.stop_price = trigger_price(position, instrument, -guard.stop_ppm, side)
@@ -199,6 +200,19 @@ def _has_levels(guard):
         return True
     for i in range(TIMED_MAX):  # noqa: SIM110 (numba compiles no generators)
         if guard.timed_within_ms[i] > 0:
+            return True
+    return False
+
+
+@njit(cache=True)
+def _has_triggers(guard):
+    """Does any rule rest on the exchange at a price of its own?"""
+    if guard.stop_ppm > 0 or guard.ratchet_ppm > 0:
+        return True
+    if guard.trail_activation_ppm > 0 or guard.trail_callback_ppm > 0:
+        return True
+    for i in range(STAGES_MAX):  # noqa: SIM110 (numba compiles no generators)
+        if guard.stage_ppm[i] > 0:
             return True
     return False
 

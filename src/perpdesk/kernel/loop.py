@@ -10,6 +10,7 @@ Python (an engine call costs microseconds; passing records from Python costs mor
 from numba import njit
 
 from perpdesk.kernel.book import clear_all, clear_shared, touch_trailing
+from perpdesk.kernel.borrow import borrowed
 from perpdesk.kernel.building import build
 from perpdesk.kernel.gate import judge_step, tell_entries
 from perpdesk.kernel.guard import add_nothing_on_the_way_out, protect
@@ -24,6 +25,7 @@ from perpdesk.kernel.ledger import (
     relevel_all,
     settle,
     settle_liquidation,
+    sign,
     unrealised_all_e8,
     unrealised_e8,
 )
@@ -363,6 +365,41 @@ def _walk_if_touched(
 
 
 @njit(cache=True)
+def _pass_quiet(params, shared, state, acct, instrument, position, head, bars, first_ms, start, end_ms):
+    """Go over the minutes of a lone symbol in which nothing happens: the same as one step after the other.
+
+    Returns (the first minute to be stepped through, has the strategy asked in it?); in one that it asked
+    in, its bar is fed already. end_ms: a step that ends then, or later, is not passed.
+    """
+    lo = head.lo
+    hi = head.hi
+    end_ms = min(end_ms, min(head.next_ms, acct.day_end_ms))
+    size_e8 = position.lots * instrument.unit_e8
+    base_e8 = acct.cash_e8 - sign(position.lots) * position.cost_e8
+    highest_e8 = acct.equity_peak_e8
+    lowest_e8 = max(acct.equity_floor_e8, acct.trip_e8 + 1)
+    equity = acct.equity_e8
+    asks = False
+    t = start
+    while t < bars.shape[0] and not asks:
+        bar = bars[t, 0]
+        if bar.open_ms == ABSENT_MS or bar.low <= lo or bar.high >= hi:
+            break
+        now_equity = base_e8 + size_e8 * bar.close
+        if now_equity > highest_e8 or now_equity < lowest_e8 or first_ms + (t + 1) * MINUTE_MS >= end_ms:
+            break
+        asks = advance(params, shared, state, bar)
+        if not asks:
+            equity = now_equity
+            t += 1
+    if t > start:
+        head.last = bars[t - 1, 0].close
+        head.step_ms = first_ms + t * MINUTE_MS
+        acct.equity_e8 = equity
+    return t, asks
+
+
+@njit(cache=True)
 def run(
     params, guards, shared, states, account, sleeves, instruments, positions, slots, heads, walks,
     bars, first_ms, funding, funding_at, fills, start, skip, counters,
@@ -374,6 +411,10 @@ def run(
     inside its band, before next_ms, and whose strategy did not ask, is not walked: the results are the same.
     Returns (steps done, fills written, next funding row).
     """
+    params, guards, shared, states = borrowed(params), borrowed(guards), borrowed(shared), borrowed(states)
+    sleeves, instruments, positions = borrowed(sleeves), borrowed(instruments), borrowed(positions)
+    slots, heads, walks, fills = borrowed(slots), borrowed(heads), borrowed(walks), borrowed(fills)
+    bars = borrowed(bars)
     steps = bars.shape[0]
     symbols = bars.shape[1]
     acct = account[0]
@@ -384,10 +425,20 @@ def run(
     walked = 0
     asked = 0
     present = 0
-    done = start
-    for t in range(start, steps):
-        if n > room:
-            break
+    alone = symbols == 1 and skip and not OBSERVES and not crossed and not acct.stops_at_close
+    asks = False
+    t = start
+    while t < steps and n <= room:
+        if alone:
+            end_ms = funding[funding_at].ms if funding_at < funding.shape[0] else FAR
+            begun = t
+            t, asks = _pass_quiet(
+                params[0], shared[0], states[0], acct, instruments[0], positions[0, 0], heads[0, 0], bars,
+                first_ms, t, end_ms,
+            )  # fmt: skip
+            present += t - begun
+            if t == steps:
+                break
         now_ms = first_ms + (t + 1) * MINUTE_MS
         trips = acct.round_trips
         unrealised = 0
@@ -426,7 +477,8 @@ def run(
             head.last = bar.close
             head.step_ms = now_ms
             if (
-                advance(params[0], shared[0], states[s], bar)
+                asks
+                or advance(params[0], shared[0], states[s], bar)
                 or acted
                 or now_ms >= head.next_ms
                 or every_point
@@ -463,10 +515,10 @@ def run(
                 mark_step(acct, unrealised, now_ms)
                 if OPENS:
                     tell_entries(acct, heads, now_ms)
-        done = t + 1
+        t += 1
         if acct.stops_at_close and (acct.round_trips != trips or now_ms % DAY_MS == RATING_DAILY_MS):
             break
     counters[0].bars += present
     counters[0].walked += walked
     counters[0].asked += asked
-    return done, n, funding_at
+    return t, n, funding_at

@@ -76,12 +76,23 @@ def stop_levels(base_e8, long_lots, short_lots, unit_e8, exit_ppm, peak_e8, limi
 
 
 @njit(cache=True)
-def peak_levels(base_e8, long_lots, short_lots, unit_e8, exit_ppm, peak_e8):
-    """(lo, hi): beyond them the run is worth more than ever; -FAR and FAR for never."""
+def peak_levels(base_e8, long_lots, short_lots, unit_e8, exit_ppm, peak_e8, last, worth_e8):
+    """(lo, hi): beyond them the run is worth more than ever; -FAR and FAR for never.
+
+    worth_e8: the worth at the price last, never more than the peak.
+    """
     slope = slope_ppm(long_lots, short_lots, exit_ppm)
     if slope == 0:
         return -FAR, FAR
-    level = level_of(peak_e8 + 1, base_e8, long_lots, short_lots, unit_e8, exit_ppm, False)
+    step = 1 if slope > 0 else -1
+    if (
+        worth_e8 == peak_e8
+        and last + step > 0
+        and (equity_e8(base_e8, long_lots, short_lots, last + step, unit_e8, exit_ppm) > peak_e8)
+    ):
+        level = last + step  # it is the highest now: the next price is higher
+    else:
+        level = level_of(peak_e8 + 1, base_e8, long_lots, short_lots, unit_e8, exit_ppm, False)
     if slope > 0:
         return -FAR, level
     return (level if level > 0 else -FAR), FAR

@@ -246,13 +246,20 @@ def order_start(state: np.record, plan: Plan) -> None:
 
 
 @njit(cache=True)
-def advance(params, shared, state, bar):
-    """Keep the 4-hour bars where a step is made from them; ask while a start or an end is wanted."""
-    rules = params.of[state.symbol]
-    if rules.auto_start and rules.step_ppm == 0 and push(state.builder, bar, INTERVALS_MS) > 0:
+def _keep(state, bar):
+    """The 4-hour bars that a step is made from."""
+    if push(state.builder, bar, INTERVALS_MS) > 0:
         for place in range(state.builder.closed_count[0]):
             shift_in(state.h4, state.builder.closed[0, place])
             state.h4_held = min(ATR_BARS, state.h4_held + 1)
+
+
+@njit(cache=True)
+def advance(params, shared, state, bar):
+    """Keep the 4-hour bars where a step is made from them; ask while a start or an end is wanted."""
+    rules = params.of[state.symbol]
+    if rules.auto_start and rules.step_ppm == 0:
+        _keep(state, bar)
     if state.go != 0 or state.close_asked != 0 or state.grid == CLOSING:
         return True
     if state.grid != IDLE or rules.auto_start == 0:
@@ -531,7 +538,7 @@ def want(params, shared, state, position, slots, head, last, now_ms, in_path):
             state.lo_stop, state.hi_stop,
         )  # fmt: skip
         state.rise_lo, state.rise_hi = peak_levels(
-            base, long_lots, short_lots, rules.unit_e8, rules.exit_ppm, state.peak_e8
+            base, long_lots, short_lots, rules.unit_e8, rules.exit_ppm, state.peak_e8, last, worth
         )
     if in_path == 0:
         _place(rules, state, slots, last, now_ms, head.entries_on)
