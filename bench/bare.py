@@ -23,8 +23,8 @@ from peers.work import (
     SLOW,
     STOP_FRACTION,
     TIMEOUT_MINUTES,
-    Columns,
     count,
+    price_digits,
     read,
 )
 
@@ -211,18 +211,6 @@ def many_symbols(open_, high, low, close, notional, positions_max, timeout):
                 held += 1
                 wanted[candidates[k]] = 1
     return fills, cash
-
-
-def price_digits(columns: Columns) -> int:
-    """The fewest decimals that hold every price exactly."""
-    for digits in range(9):
-        scale = 10.0**digits
-        if all(
-            np.array_equal(np.rint(prices * scale) / scale, prices)
-            for prices in (columns.open, columns.high, columns.low, columns.close)
-        ):
-            return digits
-    raise ValueError("a price has more than 8 decimals")
 
 
 def prepare(work: str, folder: Path, days: int) -> Prepared:

@@ -11,6 +11,7 @@ from rich.table import Table
 TITLES = {
     "w1": "W1: SMA 20/100 cross, 3 % stop, trailing exit",
     "w2": "W2: the same, at most 5 positions, 120-minute timeout",
+    "w4": "W4: a ladder of 10 buys and 10 sells 0.5 % apart, with counter orders, laid out anew when left",
 }
 
 
@@ -23,7 +24,8 @@ def print_report(result: dict[str, Any]) -> None:
     console.print(f"{machine['processor']}, {machine['cpus']} cores, Python {machine['python']}")
     for work, one in result["works"].items():
         console.print(work_table(work, one))
-    console.print(facts_table(result["facts"]))
+    if result["facts"]:
+        console.print(facts_table(result["facts"]))
     for name, reason in result["skipped"].items():
         console.print(f"left out: {name}: {reason}", highlight=False, markup=False)
 

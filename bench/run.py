@@ -29,13 +29,16 @@ import stream
 from child import Child, ChildFailed
 from report import print_report
 
-from market import SIZES
+from market import SIZES as MARKET_SIZES
 
 # Fresh processes for each reading figure; the median counts.
 FACT_RUNS = 5
 HERE = Path(__file__).resolve().parent
 HOME = HERE.parent / ".bench"
-WORKS = ("w1", "w2")
+WORKS = ("w1", "w2", "w4")
+MARKETS = {"w4": "w1"}  # on the market of another
+SIZES = {work: MARKET_SIZES[MARKETS.get(work, work)] for work in (*WORKS, "wide")}
+CROSSES = ("w1", "w2")  # the works of the crossing averages
 SECTIONS = ("kernel", "client", "stream")
 INSTALL_SECONDS = 1_800
 READY_SECONDS = 900
@@ -44,26 +47,44 @@ RUN_SECONDS = 1_800
 
 @dataclass(frozen=True)
 class Contestant:
-    """Who runs: a script, the pins of its environment (None: ours), and how many days of each work."""
+    """Who runs: the scripts of W1 and W2 and of W4 (None: not written), the pins of its environment (None:
+    ours), and how many days of each work."""
 
     name: str
-    script: str
+    script: str | None
+    ladder: str | None
     package: str
     pins: str | None = None
     days: dict[str, int] = field(default_factory=lambda: {work: SIZES[work].days for work in WORKS})
 
+    def script_of(self, work: str) -> str | None:
+        return self.script if work in CROSSES else self.ladder
 
-OURS = Contestant("perpdesk", "ours.py", "perpdesk")
-BARE = Contestant("bare numba loop", "bare.py", "numba")
+
+OURS = Contestant("perpdesk", "ours.py", "ours.py", "perpdesk")
+BARE = Contestant("bare numba loop", "bare.py", "peers/bare_w4.py", "numba")
 # The slow ones get a shorter horizon, to keep the wait short; --whole gives them everything.
 PEERS = (
-    Contestant("vectorbt", "peers/vectorbt_w1w2.py", "vectorbt", "vectorbt"),
-    Contestant("backtesting.py", "peers/backtesting_w1w2.py", "backtesting", "backtesting", {"w1": 120}),
-    Contestant("jesse", "peers/jesse_w1w2.py", "jesse", "jesse", {"w1": 120, "w2": 5}),
+    Contestant("vectorbt", "peers/vectorbt_w1w2.py", "peers/vectorbt_w4.py", "vectorbt", "vectorbt"),
     Contestant(
-        "NautilusTrader", "peers/nautilus_w1w2.py", "nautilus_trader", "nautilus", {"w1": 120, "w2": 5}
+        "backtesting.py",
+        "peers/backtesting_w1w2.py",
+        "peers/backtesting_w4.py",
+        "backtesting",
+        "backtesting",
+        {"w1": 120, "w4": 30},
     ),
-    Contestant("freqtrade", "peers/freqtrade_w1w2.py", "freqtrade", "freqtrade", {"w1": 120, "w2": 5}),
+    Contestant(
+        "NautilusTrader",
+        "peers/nautilus_w1w2.py",
+        "peers/nautilus_w4.py",
+        "nautilus_trader",
+        "nautilus",
+        {"w1": 120, "w2": 5, "w4": 120},
+    ),
+    Contestant("hftbacktest", None, "peers/hftbacktest_w4.py", "hftbacktest", "hftbacktest", {"w4": 120}),
+    Contestant("jesse", "peers/jesse_w1w2.py", None, "jesse", "jesse", {"w1": 120, "w2": 5}),
+    Contestant("freqtrade", "peers/freqtrade_w1w2.py", None, "freqtrade", "freqtrade", {"w1": 120, "w2": 5}),
 )
 
 
@@ -77,6 +98,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="timed runs of each, interleaved (default 5)")
     parser.add_argument("--peers", default="all", help="all, none, or names separated by commas")
+    parser.add_argument("--work", choices=WORKS, action="append", help="of the kernel section only this work")
     parser.add_argument("--whole", action="store_true", help="the slow peers run the whole horizon too")
     parser.add_argument("--full", action="store_true", help="also stream 300 symbols over one year from disk")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
@@ -125,15 +147,16 @@ def main() -> int:
 
 def kernel(options: argparse.Namespace, peers: list[Contestant], skipped: dict[str, str]) -> dict[str, Any]:
     """The backtests."""
-    folders = {work: market(work) for work in WORKS}
+    works = options.work or list(WORKS)
+    folders = {work: market(MARKETS.get(work, work)) for work in works}
     result: dict[str, Any] = {
         "works": {
             work: race(work, folders[work], [OURS, BARE, *peers], options.runs, options.whole, skipped)
-            for work in WORKS
+            for work in works
         },
         "facts": facts(folders, options.full),
     }
-    for work in WORKS:
+    for work in works:
         for one in result["works"][work]["rows"]:
             if one["peer"] == OURS.name and one["fills"] != one["fills_bare"]:
                 counts = f"{one['fills']} fills, the bare loop {one['fills_bare']}"
@@ -216,9 +239,11 @@ def child_environment(**extra: str) -> dict[str, str]:
 def start(peer: Contestant, work: str, folder: Path, days: int) -> Child:
     """A contestant's process, still preparing."""
     (HOME / "scratch").mkdir(exist_ok=True)
-    command = [str(environment(peer) / "bin" / "python"), str(HERE / peer.script), "--serve"]
+    script = peer.script_of(work)
+    assert script is not None
+    command = [str(environment(peer) / "bin" / "python"), str(HERE / script), "--serve"]
     command += ["--work", work, "--data", str(folder), "--days", str(days)]
-    log = HOME / "scratch" / f"{peer.script.replace('/', '-')}-{work}.log"
+    log = HOME / "scratch" / f"{script.replace('/', '-')}-{work}.log"
     return Child(command, HOME / "scratch", child_environment(), log)
 
 
@@ -237,6 +262,7 @@ def race(
     work: str, folder: Path, contestants: list[Contestant], runs: int, whole: bool, skipped: dict[str, str]
 ) -> dict[str, Any]:
     """Medians of interleaved runs: round by round, every contestant once."""
+    contestants = [peer for peer in contestants if peer.script_of(work)]
     days = {
         peer.name: SIZES[work].days if whole else peer.days[work] for peer in contestants if work in peer.days
     }
@@ -350,13 +376,15 @@ def middle(answers: list[dict[str, float]]) -> dict[str, float]:
 
 def facts(folders: dict[str, Path], full: bool) -> dict[str, Any]:
     """Compilation, first reading and, if wanted, the market that does not fit into memory."""
+    if not set(CROSSES) <= set(folders):
+        return {}
     say("compilation and first reading ...")
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(dir=HOME) as fresh:
         cache = Path(fresh)
         found["compile_cold_seconds"] = fact("compile", folders["w1"], cache)["seconds"]
         found["compile_cached_seconds"] = fact("compile", folders["w1"], cache)["seconds"]
-        for work in WORKS:
+        for work in CROSSES:
             firsts, agains = [], []
             for _ in range(FACT_RUNS):
                 shutil.rmtree(cache / "bars", ignore_errors=True)

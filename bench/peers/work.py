@@ -55,3 +55,15 @@ def read(folder: Path, days: int) -> dict[str, Columns]:
 def count(market: dict[str, Columns]) -> int:
     """How many bars there are in all."""
     return sum(len(columns.close) for columns in market.values())
+
+
+def price_digits(columns: Columns) -> int:
+    """The fewest decimals that hold every price exactly."""
+    for digits in range(9):
+        scale = 10.0**digits
+        if all(
+            np.array_equal(np.rint(prices * scale) / scale, prices)
+            for prices in (columns.open, columns.high, columns.low, columns.close)
+        ):
+            return digits
+    raise ValueError("a price has more than 8 decimals")
