@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import gc
+import logging
 import sys
 from collections.abc import Iterator
 
 import pytest
+
+from perpdesk.simulation.database import Files, files
+
+pytest.register_assert_rewrite("tests.simulation.scene")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -23,3 +28,13 @@ def _the_dead_are_buried() -> Iterator[None]:
         gc.collect()
     finally:
         sys.unraisablehook = told
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Files]:
+    """Where the databases of a module's worlds are."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    with files() as found:
+        yield found
+    logging.disable(before)

@@ -98,7 +98,7 @@ class Observer:
     _orders_seen: int = 0
     _algos_seen: int = 0
     _alive: dict[Code, list[str]] = field(default_factory=dict)
-    _intended: dict[Code, int] = field(default_factory=dict)
+    _intended: dict[Code, dict[str, int]] = field(default_factory=dict)  # by leg: a batch has its own
     _said: set[tuple[str, str]] = field(default_factory=set)
     _day_start_e8: int | None = None
     _day: int = -1
@@ -246,7 +246,8 @@ class Observer:
             self.violate("I1", f"entry {client_id} was accepted while {alive[0]} is alive")
             self.doubled.add((named.version, order.contract))
         alive.append(client_id)
-        self._intended[code] = max(self._intended.get(code, 0), lots)
+        intended = self._intended.setdefault(code, {})
+        intended[named.leg] = max(intended.get(named.leg, 0), lots)
         held = [
             one
             for one in self.attribution.of(order.contract).codes
@@ -324,7 +325,10 @@ class Observer:
             return
         code = (named.version, named.position_code)
         if named.is_entry and named.version != ids.GUARDIAN:
-            entered, intended = self.attribution.entered.get(code, 0), self._intended.get(code, 0)
+            entered, intended = (
+                self.attribution.entered.get(code, 0),
+                sum(self._intended.get(code, {}).values()),
+            )
             if entered > intended:
                 self.violate(
                     "I1", f"{symbol} {code[0]} {code[1]} filled {entered} lots of {intended} intended"
