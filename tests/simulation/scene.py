@@ -108,11 +108,15 @@ class Scene:
         lives = len(self.it.lives)
         await self.until(lambda: len(self.it.lives) > lives, 30, "nobody starts it again")
 
+    async def switch(self, on: int) -> None:
+        """The account's trading switch, 1 or 0."""
+        await self.it.file.write("UPDATE trading_control SET trading_enabled = ?", on)
+
     async def both_hold(self) -> dict[str, int]:
         """Wait until both versions hold, each under its own stop. Nothing more is opened from then on."""
         self.it.market.quiet()
         await self.until(lambda: len(self.rows()) == 2 and self.rows() == self.stops(), 420, "both hold")
-        await self.it.file.write("UPDATE trading_control SET trading_enabled = ?", 0)
+        await self.switch(0)
         held = self.rows()
         await self.until(lambda: self.is_whole(**held), 30, "a disaster stop stands behind them")
         return held

@@ -172,9 +172,6 @@ class Site(Scene):
             await self.it.loop.pause(1_000)
         raise AssertionError(f"batch {number}: {self.row()} {self.stops()} {self.net()} {self.entries()}")
 
-    async def switch(self, on: int) -> None:
-        await self.it.file.write("UPDATE trading_control SET trading_enabled = ?", on)
-
     async def stays(self, status: str, batches: int, seconds: int = 900) -> None:
         """So it is now, and so it is as long as any batch could still be due."""
         for _ in range(seconds // 30):

@@ -35,7 +35,7 @@ from perpdesk.engine.guardian.throttle import (
     repeats_of,
 )
 from perpdesk.engine.guardian.throttle import STATE as THROTTLE
-from perpdesk.engine.heartbeat import Pulse, beat_for_ever
+from perpdesk.engine.heartbeat import GUARDIAN_STALE, Pulse, beat_for_ever
 from perpdesk.engine.ids import ClientIds
 from perpdesk.engine.live.money import Money
 from perpdesk.engine.live.outside import OutsideBooks
@@ -252,7 +252,7 @@ class LiveDesk:
             is_store_healthy=lambda: recorder.writer.failure is None,
             freshness=self.freshness,
             breaker=self.money.why_not,
-            pulse=lambda v, now_ms: self.pulses[v].judge(now_ms, epoch=owner.epoch),
+            pulse=self._why_stale,
             limits=WireLimits(
                 list(books.instruments), range(len(universe.symbols)), self._held, limits.ceilings
             ),
@@ -616,6 +616,12 @@ class LiveDesk:
         if refusal is None and order.slot == SLOT_ENTRY and self._signal_ns:
             self.metrics.observe("signal_to_send_us", (time.perf_counter_ns() - self._signal_ns) // 1_000)
         return refusal
+
+    def _why_stale(self, v: int, now_ms: int) -> str | None:
+        """Other processes see a dead guardian by its heartbeat; this one need not wait for that."""
+        if not self.protection.is_working(now_ms):
+            return GUARDIAN_STALE
+        return self.pulses[v].judge(now_ms, epoch=self.owner.epoch)
 
     def _protect_only(self) -> str | None:
         if not self.is_ready:
