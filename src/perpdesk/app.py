@@ -8,7 +8,7 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -298,6 +298,7 @@ class Desk:
     engine: Engine
     seconds: float = 0.0
     on_step: Callable[[int], None] = lambda steps: None
+    each_minute: Callable[[Desk, int], Awaitable[None]] | None = None
     stopped_at_ms: int | None = None
 
     def stop_soon(self) -> None:
@@ -313,6 +314,8 @@ class Desk:
             if isinstance(message, StepOver):
                 now_ms = message.now_ms
                 self.conduct(now_ms)
+                if self.each_minute is not None:
+                    await self.each_minute(self, now_ms)
                 if self.engine.steps % _PROGRESS_STEPS == 0:
                     self.on_step(self.engine.steps)
                     await asyncio.sleep(0)  # lets signals in
@@ -403,8 +406,11 @@ async def paper(
     mode: RunMode = RunMode.PAPER,
     speed: float = 0.0,
     progress: Callable[[int], None] = lambda steps: None,
+    each_minute: Callable[[Desk, int], Awaitable[None]] | None = None,
 ) -> RunResult:
     """Trade on the in-process venue and keep the records in a database (None: keep none).
+
+    each_minute: somebody who looks at the desk and its exchange after every minute.
 
     A simulated run has a wallet and an account id of its own, and its switch is on from the start.
     SIGTERM and Ctrl-C end it between two steps: unfilled entries are cancelled, positions and their stops
@@ -412,7 +418,7 @@ async def paper(
     """
     if database is None:
         one = desk(loaded, strategies, market, speed=speed)
-        one.on_step = progress
+        one.on_step, one.each_minute = progress, each_minute
         with _stopped_by_signals(one):
             await one.run()
         return one.result(mode.value)
@@ -461,7 +467,7 @@ async def paper(
             loaded, strategies, market, recorder=records_of, switch=trading_switch(store, account_id),
             speed=speed, seed=run.id, account_id=account_id, prepared=prepared,
         )  # fmt: skip
-        one.on_step = progress
+        one.on_step, one.each_minute = progress, each_minute
         try:
             with _stopped_by_signals(one):
                 await one.run()

@@ -38,13 +38,14 @@ class Exchange:
 
 
 @contextmanager
-def exchange(accounts: int = 3) -> Iterator[Exchange]:
-    """Runs until the block is left."""
+def exchange(accounts: int = 3, **options: Any) -> Iterator[Exchange]:
+    """Runs until the block is left. options: further ``ServeOptions``."""
     ready, over = threading.Event(), asyncio.Event()
     found: list[Any] = []
 
     async def run() -> None:
-        async with serve(ServeOptions(clock=SystemClock(), accounts=accounts, control=True)) as server:
+        chosen = ServeOptions(clock=SystemClock(), accounts=accounts, control=True, **options)
+        async with serve(chosen) as server:
             found.extend((server, asyncio.get_running_loop()))
             ready.set()
             await over.wait()

@@ -12,17 +12,19 @@ from collections.abc import AsyncIterator
 import numpy as np
 
 from perpdesk.domain.errors import InternalError
+from perpdesk.domain.order import OrderStatus
 from perpdesk.exchange.recorded import RecordedMinutes
 from perpdesk.kernel import venue as doors
 from perpdesk.kernel.ledger import rate_for
 from perpdesk.kernel.matching import DONE, LIQUIDATION
-from perpdesk.kernel.records import FAR, NONE, head_dt, position_dt, slot_dt, walk_dt, zeros
+from perpdesk.kernel.records import FAR, NONE, STOP, TRAILING, head_dt, position_dt, slot_dt, walk_dt, zeros
 from perpdesk.ports import (
     Answer,
     ForcedClose,
     FundingCharged,
     Message,
     NewOrder,
+    OpenOrder,
     Outcome,
     PriceReached,
     StepClosed,
@@ -114,6 +116,20 @@ class InProcessVenue:
 
     async def open_client_ids(self, symbol: int) -> set[str]:
         return set(self._places[symbol])
+
+    async def open_orders(self) -> list[OpenOrder]:
+        """The book as the exchange keeps it: every resting order, of whatever sleeve."""
+        return [
+            OpenOrder(
+                client_id=client_id, symbol=s, kind=int(one.kind), side=int(one.side), price=int(one.price),
+                lots=int(one.lots), reduce_only=bool(one.reduce_only), activation=int(one.activation),
+                callback_ppm=int(one.callback_ppm), close_position=False,
+                is_conditional=int(one.kind) in (STOP, TRAILING), status=OrderStatus.ACCEPTED, placed_ms=0,
+            )
+            for s, places in enumerate(self._places)
+            for client_id, place in places.items()
+            for one in (self._books[0, s, place],)
+        ]  # fmt: skip
 
     async def positions(self) -> list[VenuePosition]:
         return [
