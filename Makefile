@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 LOCKS := requirements/build.txt requirements/base.txt requirements/test.txt
 
-.PHONY: setup demo test check lint bench conformance proofs kill figures volume lock clean
+.PHONY: setup demo test check lint bench conformance proofs kill figures volume score lock clean
 
 setup: $(STAMP)
 
@@ -54,6 +54,10 @@ volume: setup
 	$(BIN)/python proof/volume_meetings.py
 	$(BIN)/python proof/volume_spot.py
 	$(BIN)/python bench/volume_scale.py
+
+# Both scorers on one account over a recorded month (needs the recorded data): docs/proof/score_month.md.
+score: setup
+	$(BIN)/python proof/score_month.py --write docs/proof/score_month.md
 
 # Choose the versions anew: writes requirements/*.txt from requirements/*.in.
 lock: setup

@@ -142,6 +142,18 @@ def test_too_little_history_is_a_status_and_exit_2(perpdesk: Perpdesk, short: Pa
     assert answer.out.count("INSUFFICIENT_HISTORY: there are not enough closed bars yet") == 2
 
 
+def test_explain_says_why_the_account_would_not_enter(perpdesk: Perpdesk, traded: Books, short: Path) -> None:
+    words = ("score", "explain", "AAAUSDT", "--data", short, "--database", traded.url, "--account", ACCOUNT)
+    answer = perpdesk(*words)
+    assert answer.code == 2  # nothing could be scored; the account is told all the same
+    assert answer.out.count("refused by TRADING_DISABLED") == 2
+    assert "the switch is not known (no row)" in answer.out
+    (first, _) = perpdesk(*words, "--json").json["versions"]
+    assert (first["account"]["refused"], first["account"]["account"]) == ("TRADING_DISABLED", ACCOUNT)
+    answer = perpdesk("score", "explain", "AAAUSDT", "--data", short, "--database", traded.url)
+    assert (answer.code, "the database has no run" in answer.err) == (2, True)
+
+
 BAD = [
     (("scan", "--once", "--versions", "v9"), "unknown version 'v9'"),
     (("scan", "--once", "--loop"), "say --once or --loop"),

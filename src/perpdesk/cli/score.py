@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
+from math import isnan
 from pathlib import Path
 from typing import Annotated
 
@@ -23,17 +24,21 @@ from perpdesk.cli.options import (
 )
 from perpdesk.cli.places import DatabaseOption
 from perpdesk.cli.report import minute
+from perpdesk.cli.score_gates import as_json as gates_json
+from perpdesk.cli.score_gates import found as account_gates
+from perpdesk.cli.score_gates import standing, tell
 from perpdesk.cli.score_report import add_to as add_reports
 from perpdesk.config.load import Loaded
-from perpdesk.config.records import score_sleeves
+from perpdesk.config.records import rating_rules, score_sleeves
 from perpdesk.domain.books import LIVE_STATUSES, PositionQuery
 from perpdesk.domain.errors import InputError
 from perpdesk.kernel.records import MINUTE_MS
 from perpdesk.market.instruments import bundled, read_instruments
 from perpdesk.market.sources import find
 from perpdesk.market.tape import Tape, read_tape
+from perpdesk.research.account_gates import Standing
 from perpdesk.research.explain import Scale, coin_lines, lines_v2, lines_v3
-from perpdesk.research.scanner import Reading, Scanner, scorer_of
+from perpdesk.research.scanner import SCORE_TOO_LOW, Reading, Scanner, scorer_of
 from perpdesk.strategies import score_v2, score_v3
 from perpdesk.strategies.score_v3.regime import BIG4
 
@@ -217,10 +222,15 @@ def explain(
     config: ConfigOption = None,
     settings: SetOption = None,
     instruments: InstrumentsOption = None,
+    database: DatabaseOption = None,
+    account: Annotated[
+        int | None, typer.Option("--account", help="With --database; default: the newest run's.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Every component of a symbol's scores at one moment: both sides, every version, with the inputs.
 
+    With --database also why the account would not enter: held, cooldown, rating, switch, limits.
     Exit code 2 if no version could score it.
     """
     loaded = load_config(config, settings, None, ["score"])
@@ -234,33 +244,44 @@ def explain(
     if at_ms is not None and at_ms > end_ms:
         notice(f"the data end at {minute(end_ms)} UTC: this is what was known then")
     one = scanner(loaded, names, market)
+    books: Standing | None = None
+    if database is not None:
+        versions_of = [sleeve.name for sleeve in one.sleeves]
+        books = asyncio.run(standing(database, account, name, market.from_ms, versions_of))
+        if books.rating is not None:
+            rules = rating_rules(loaded.config)
+            one.rate({name: rules.bonus_ppm[books.rating.rating_level]})
     readings = [one.reading(v, s, market.from_ms) for v in range(len(one.sleeves))]
+    refusals = [
+        [] if books is None else account_gates(books, loaded, one.sleeves[v], r)
+        for v, r in enumerate(readings)
+    ]
     if as_json:
-        print_json(
-            {
-                "symbol": name,
-                "now_ms": market.from_ms,
-                "versions": [
-                    asdict(r) | {"components": _components(one, v, s)} for v, r in enumerate(readings)
-                ],
-            }
-        )
+        told = [
+            asdict(r)
+            | {"components": _components(one, v, s)}
+            | ({} if books is None else {"account": gates_json(books, refusals[v], r)})
+            for v, r in enumerate(readings)
+        ]
+        print_json({"symbol": name, "now_ms": market.from_ms, "versions": told})
     else:
         last = int(one.minds[0].states[s].builder.next_ms)
         out.print(f"{name} at {minute(market.from_ms)} UTC (newest minute {minute(last - MINUTE_MS)})")
         for v, reading in enumerate(readings):
             _print_explained(one, v, s, reading)
+            if books is not None:
+                tell(books, refusals[v], reading)
     return 0 if any(reading.long_score is not None for reading in readings) else EXIT_NOTHING_SCORED
 
 
-def _components(one: Scanner, v: int, s: int) -> dict[str, float]:
+def _components(one: Scanner, v: int, s: int) -> dict[str, float | None]:
+    """None: not known (JSON has no word for a number that is none)."""
     module = score_v2 if one.sleeves[v].strategy is score_v2.STRATEGY else score_v3
     found: dict[str, float] = module.components(one.minds[v].states[s].score)
-    return found
+    return {name: None if isnan(value) else value for name, value in found.items()}
 
 
 _WHY = {
-    "SCORE_TOO_LOW": "the higher side does not reach its threshold (or both are equal)",
     "INSUFFICIENT_HISTORY": "there are not enough closed bars yet",
     "GAP": "bars are missing inside the window",
     "STALE_BARS": "the newest bar is not the one that should have closed last",
@@ -280,7 +301,7 @@ def _print_explained(one: Scanner, v: int, s: int, reading: Reading) -> None:
         out.print(f"{head}: no score. {reading.status}: {_WHY.get(reading.status, '')}", markup=False)
         return
     bar = f"{minute(reading.bar_ms)} to {minute(reading.bar_ms + interval_ms)} UTC"
-    out.print(f"{head}, newest closed bar {bar}", markup=False)
+    out.print(f"{head}, newest closed bar {bar}; in brackets: parts of the line above", markup=False)
     lines = lines_v2(state, scale) if sleeve.strategy is score_v2.STRATEGY else lines_v3(state, scale)
     rows = [
         [
@@ -295,7 +316,7 @@ def _print_explained(one: Scanner, v: int, s: int, reading: Reading) -> None:
     rows.append(
         ["Sum", f"{reading.long_score:.4f}", f"{reading.short_score:.4f}", f"{reading.score_max:g}", ""]
     )
-    made = table("", ["component", "LONG", "SHORT", "most", "seen"], rows)
+    made = table("", ["points for", "LONG", "SHORT", "of", "because"], rows)
     made.columns[-1].justify = "left"
     made.columns[-1].no_wrap = False
     out.print(made)
@@ -307,14 +328,25 @@ def _print_explained(one: Scanner, v: int, s: int, reading: Reading) -> None:
 
 
 def _verdict(reading: Reading) -> str:
+    long, short = reading.long_score or 0.0, reading.short_score or 0.0
     least = f"LONG needs {reading.least_long:g}, SHORT {reading.least_short:g}"
     if reading.bonus:
         least += f" (with {reading.bonus:g} for the symbol's rating)"
     if reading.act == "OPEN":
         why = "" if reading.signal == "SCORE" else f" by the signal {reading.signal}"
-        return f"→ {reading.side}{why}: at a scan it would be proposed to the gate. {least}."
+        score = long if reading.side == "LONG" else short
+        return f"→ {reading.side}{why} with {score:.2f}: a scan would ask the account to enter. {least}."
+    if reading.reason == SCORE_TOO_LOW and long == short:
+        return f"→ no entry: both sides have {long:.2f}, and nobody trades a tie. {least}."
+    if reading.reason == SCORE_TOO_LOW:
+        side, score = ("LONG", long) if long > short else ("SHORT", short)
+        needed = reading.least_long if long > short else reading.least_short
+        return (
+            f"→ no entry: {side} leads with {score:.2f} and lacks {needed - score:.2f} points "
+            f"({reading.reason}). {least}; only the leading side may trade."
+        )
     side = f"{reading.side}, but " if reading.side != "-" else ""
-    return f"→ no entry: {side}{reading.reason} ({_WHY.get(reading.reason, reading.reason)}). {least}."
+    return f"→ no entry: {side}{_WHY.get(reading.reason, reading.reason)} ({reading.reason}). {least}."
 
 
 def _with_coins(data: list[Path] | None, symbol: str) -> list[str] | None:

@@ -49,7 +49,14 @@ class Scale:
 def lines_v2(state: Any, scale: Scale) -> Iterator[Line]:
     """The five dimensions of a V2 score (``state_dt`` with a score)."""
     one = state.score
-    yield Line(0, "Trend", "moving averages agree", one.trend_long, one.trend_short, 30)
+    yield Line(
+        0,
+        "Trend",
+        "averages of 7, 25 and 99 closes: in order 8 points, the two short ones alone 4",
+        one.trend_long,
+        one.trend_short,
+        30,
+    )
     held = ((state.h1[:, CLOSE], 200), (state.h4_close, state.h4_held), (state.d1_close, state.d1_held))
     for (closes, count), key, name in zip(
         held, ("1h", "4h", "1d"), ("1 hour", "4 hours", "1 day"), strict=True
@@ -62,16 +69,25 @@ def lines_v2(state: Any, scale: Scale) -> Iterator[Line]:
         0,
         "Position",
         f"close {scale.price(one.close)} stands at {100 * one.position_ratio:.1f} % of the 72-hour range "
-        f"{scale.price(one.lowest)} to {scale.price(one.highest)} (low favours LONG)",
+        f"{scale.price(one.lowest)} to {scale.price(one.highest)} "
+        "(at 30 % or lower LONG has 20, at 70 % none; SHORT mirrored)",
         one.position_long,
         one.position_short,
         20,
     )
-    yield Line(0, "Momentum", "", one.momentum_long, one.momentum_short, 20)
+    yield Line(
+        0,
+        "Momentum",
+        "how far the last hours went, and which way it turns",
+        one.momentum_long,
+        one.momentum_short,
+        20,
+    )
     yield Line(
         1,
         "RSI 14",
-        f"{one.rsi:.2f} (30 to 50 favours LONG; mirrored {one.rsi_mirror:.2f} counts for SHORT)",
+        f"{one.rsi:.2f} for LONG, mirrored {one.rsi_mirror:.2f} for SHORT (30 to 50: 10 points, to 60: 6, "
+        "below 30: 4)",
         one.rsi_points_long,
         one.rsi_points_short,
         10,
@@ -87,12 +103,14 @@ def lines_v2(state: Any, scale: Scale) -> Iterator[Line]:
         one.macd_points_short,
         10,
     )
-    yield Line(0, "Volume", "", one.volume_long, one.volume_short, 15)
+    yield Line(
+        0, "Volume", "is there more than usual, and on whose side?", one.volume_long, one.volume_short, 15
+    )
     ratio = f"{one.volume_recent / one.volume_usual:.2f}" if one.volume_usual else "no volume"
     yield Line(
         1,
         "change",
-        f"mean of 6 hours / mean of 48 hours = {ratio} (from 1, 1.2, 1.5: 2, 5, 8 points)",
+        f"mean of 6 hours / mean of 48 hours = {ratio} (1 or more: 2 points, 1.2: 5, 1.5: 8)",
         one.volume_change_points,
         one.volume_change_points,
         8,
@@ -102,7 +120,7 @@ def lines_v2(state: Any, scale: Scale) -> Iterator[Line]:
         1,
         "agreement",
         f"of 24 hours' volume {100 * one.volume_up / whole:.1f} % in rising, "
-        f"{100 * one.volume_down / whole:.1f} % in falling hours (from 50 %, 60 %: 4, 7 points)",
+        f"{100 * one.volume_down / whole:.1f} % in falling hours (half or more: 4 points, 60 %: 7)",
         one.volume_points_long,
         one.volume_points_short,
         7,
@@ -132,8 +150,8 @@ def lines_v3(state: Any, scale: Scale) -> Iterator[Line]:
     yield Line(
         0,
         "Four coins",
-        f"market regime {REGIME_NAMES[int(one.direction)]}, strength {one.strength:g} "
-        "(above 0, from 5, 10, 15: 2, 3, 4, 5 points for the side it goes)",
+        f"BTC, ETH, BNB, SOL: {REGIME_NAMES[int(one.direction)]}, strength {one.strength:g} "
+        "(for the side it goes 2 points, from 5: 3, from 10: 4, from 15: 5)",
         one.big4_long,
         one.big4_short,
         5,
@@ -141,7 +159,7 @@ def lines_v3(state: Any, scale: Scale) -> Iterator[Line]:
     yield Line(
         0,
         "5-hour trend",
-        f"of 5 groups of 5 hours {one.groups_up} rise and {one.groups_down} fall",
+        f"of 5 groups of 5 hours {one.groups_up} rise and {one.groups_down} fall (2: 2 points, 3: 4, 4: 6)",
         one.hours_long,
         one.hours_short,
         6,
@@ -149,28 +167,28 @@ def lines_v3(state: Any, scale: Scale) -> Iterator[Line]:
     yield Line(
         0,
         "15-minute trend",
-        f"of the last 8 bars {one.bars_up} rise and {one.bars_down} fall",
+        f"of the last 8 bars {one.bars_up} rise and {one.bars_down} fall (3: 4 points, 4: 7, 5: 10, 6: 14)",
         one.trend_long,
         one.trend_short,
         14,
     )
     usual = one.volume_before / 5
-    ratio = f"{one.volume / usual:.2f} times the mean of the five before" if usual else "no volume before"
+    ratio = f"{one.volume / usual:.3f} times the mean of the five before" if usual else "no volume before"
     body = "rises" if one.close > one.open else "falls" if one.close < one.open else "stands still"
     yield Line(
         0,
         "Volume and price",
         f"the newest bar {body} ({scale.price(one.open)} to {scale.price(one.close)}) on "
-        f"{scale.volume(one.volume)}, {ratio} (above 1.2, 1.5: 5, 9 points)",
+        f"{scale.volume(one.volume)}, {ratio} (its side has 1 point, 5 above 1.2 times, 9 above 1.5)",
         one.volume_long,
         one.volume_short,
         9,
     )
-    yield Line(0, "Technical", "", one.technical_long, one.technical_short, 8)
+    yield Line(0, "Technical", "15-minute closes", one.technical_long, one.technical_short, 8)
     yield Line(
         1,
         "RSI 14",
-        f"{one.rsi:.2f} (30 to 50 favours LONG; mirrored {one.rsi_mirror:.2f} counts for SHORT)",
+        f"{one.rsi:.2f} for LONG, mirrored {one.rsi_mirror:.2f} for SHORT (30 to 50: 2.5 points, to 60: 1.5)",
         one.rsi_points_long,
         one.rsi_points_short,
         2.5,
@@ -178,7 +196,9 @@ def lines_v3(state: Any, scale: Scale) -> Iterator[Line]:
     yield Line(
         1,
         "averages",
-        f"mean of 12 closes {scale.price(one.total_fast / 12)}, of 26 {scale.price(one.total_slow / 26)}",
+        f"mean of 12 closes {scale.price(one.total_fast / 12)} "
+        f"{_order(26 * one.total_fast, 12 * one.total_slow)} of 26 {scale.price(one.total_slow / 26)} "
+        "(above: LONG)",
         one.averages_points_long,
         one.averages_points_short,
         3,
@@ -187,7 +207,7 @@ def lines_v3(state: Any, scale: Scale) -> Iterator[Line]:
     yield Line(
         1,
         "Bollinger 20/2",
-        f"the close is {where} the band",
+        f"the close is {where} the band (beyond it 2.5 points against the move, inside 1.5 for both)",
         one.band_points_long,
         one.band_points_short,
         2.5,
@@ -210,6 +230,10 @@ def coin_lines(shared: Any, coins: tuple[int, ...]) -> Iterator[str]:
                 f"{name} ({WEIGHTS_PERCENT[k]} %): 1 h {words[int(coin.hours)]} (60), 15 m "
                 f"{words[int(coin.quarters)]} (30), 5 m {words[int(coin.fives)]} (10): {score:+d}, {side}"
             )
+
+
+def _order(a: float, b: float) -> str:
+    return ">" if a > b else "<" if a < b else "="
 
 
 def _averages(closes: Any, scale: Scale) -> str:
