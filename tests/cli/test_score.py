@@ -161,7 +161,44 @@ BAD = [
     (("explain", "NOPEUSDT"), "unknown symbol 'NOPEUSDT'"),
     (("explain", "AAAUSDT", "--at", "2001-01-01"), "no bar had closed by then"),
     (("explain", "AAAUSDT", "--set", "score.versions.v3.params.min_score_long=43"), "[E04]"),
+    (("explain", "AAAUSDT", "--set", "score.versions.v2.params.min_score_to_trade=101"), "[E04]"),
+    (("explain", "AAAUSDT", "--set", "score.versions.v2.params={trend_weight: 40}"), "trend_weight"),
+    (("explain", "AAAUSDT", "--set", "score.big4_weights=[0.5, 0.3, 0.15, 0.15]"), "score.big4_weights"),
+    (("explain", "AAAUSDT", "--set", "score.versions.v2.scorer=v9"), "[E02]"),
+    (("explain", "AAAUSDT", "--set", "score.versions=[{name: V9, scorer: v2}]"), "[E01]"),
+    (("explain", "AAAUSDT", "--set", "score.rating.multipliers=[0.1, 0.2]"), "[E11]"),
+    (("scan", "--once", "--live", "--at", "2025-05-24"), "live data are of now"),
 ]
+
+
+@pytest.fixture(scope="module")
+def silent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three symbols without the four coins, two days; nothing is traded in the last twelve hours."""
+    market = synthetic_market(7, 3, 2 * 1440 + 60)
+    market.tape.bars["volume_lots"][-720:] = 0
+    return write_market(market, tmp_path_factory.mktemp("silent")) / "klines_1m"
+
+
+def test_hours_without_volume_have_a_score_and_no_points_for_it(perpdesk: Perpdesk, silent: Path) -> None:
+    answer = perpdesk("score", "explain", "AAAUSDT", "--versions", "v3", "--data", silent, "--json")
+    (version,) = answer.json["versions"]
+    parts = version["components"]
+    assert version["long_score"] is not None
+    assert (parts["volume_long"], parts["volume_short"]) in ((0, 0), (1, 0), (0, 1))
+    assert answer.code == 0
+    text = perpdesk("score", "explain", "AAAUSDT", "--versions", "v3", "--data", silent).out
+    assert "no volume before" in text
+
+
+def test_coins_that_are_missing_are_named(perpdesk: Perpdesk, silent: Path) -> None:
+    text = perpdesk("score", "explain", "AAAUSDT", "--versions", "v3", "--data", silent).out
+    for coin in ("BTCUSDT (40 %)", "ETHUSDT (30 %)", "BNBUSDT (15 %)", "SOLUSDT (15 %)"):
+        assert f"{coin}: not among the symbols" in text
+    settings = ("score.versions.v3.params.min_score_long=1", "score.versions.v3.params.min_score_short=1")
+    words = [word for one in settings for word in ("--set", one)]
+    answer = perpdesk("score", "scan", "--once", "--versions", "v3", "--data", silent, "--json", *words)
+    assert answer.json["counts"] == {"REGIME_UNKNOWN": 3}
+    assert answer.code == 0
 
 
 @pytest.mark.parametrize(("words", "message"), BAD, ids=[" ".join(row[0]) for row in BAD])
@@ -170,3 +207,34 @@ def test_bad_input(perpdesk: Perpdesk, short: Path, words: tuple[str, ...], mess
     assert answer.code == 2
     assert message in answer.err
     assert answer.out == ""
+
+
+def test_run_is_the_general_form_by_another_name(perpdesk: Perpdesk, klines: Path, books: Books) -> None:
+    replayed = perpdesk("score", "run", "--mode", "replay", "--data", klines, "--json")
+    general = perpdesk(
+        "backtest", "--strategy", "score_v2", "--strategy", "score_v3", "--data", klines, "--json"
+    )
+    assert (replayed.code, replayed.json["strategy"]) == (0, "score_v2+score_v3")
+    timing = ("seconds", "bars_per_second")
+    assert {k: v for k, v in replayed.json.items() if k not in timing} == {
+        k: v for k, v in general.json.items() if k not in timing
+    }
+    paper = perpdesk("score", "run", "--versions", "v2", "--data", klines, "--database", books.url, "--json")
+    assert (paper.code, paper.json["mode"], paper.json["strategy"]) == (0, "paper", "score_v2")
+    assert books.counts()["runs"] == 1
+
+
+RUN_BAD = [
+    (("--mode", "swift"), "'swift' is not a mode"),
+    (("--versions", "v9"), "unknown version 'v9'"),
+    (("--mode", "live", "--database", "sqlite:///x.db"), "name the account to trade"),
+    (("--mode", "live", "--account", "main"), "name the database"),
+    (("--mode", "live", "--account", "main", "--database", "sqlite:///x.db"), "--live"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), RUN_BAD, ids=[" ".join(row[0]) for row in RUN_BAD])
+def test_run_refuses(perpdesk: Perpdesk, words: tuple[str, ...], message: str) -> None:
+    answer = perpdesk("score", "run", *words)
+    assert answer.code in (2, 3)
+    assert message in answer.err

@@ -10,7 +10,9 @@ from typing import Annotated
 
 import typer
 
-from perpdesk.app import Market, known_until, scanner, sleeves_of, strategy_name
+from perpdesk.adapters.binance.hosts import LIVE, simulated
+from perpdesk.adapters.clocks import SystemClock
+from perpdesk.app import Market, known_until, scanner
 from perpdesk.cli.console import notice, out, print_json, table
 from perpdesk.cli.options import (
     ConfigOption,
@@ -27,9 +29,11 @@ from perpdesk.cli.report import minute
 from perpdesk.cli.score_gates import as_json as gates_json
 from perpdesk.cli.score_gates import found as account_gates
 from perpdesk.cli.score_gates import standing, tell
+from perpdesk.cli.score_names import VersionsOption, version_names
 from perpdesk.cli.score_report import add_to as add_reports
+from perpdesk.cli.score_run import score_run
 from perpdesk.config.load import Loaded
-from perpdesk.config.records import rating_rules, score_sleeves
+from perpdesk.config.records import rating_rules
 from perpdesk.domain.books import LIVE_STATUSES, PositionQuery
 from perpdesk.domain.errors import InputError
 from perpdesk.kernel.records import MINUTE_MS
@@ -39,13 +43,12 @@ from perpdesk.market.tape import Tape, read_tape
 from perpdesk.research.account_gates import Standing
 from perpdesk.research.explain import Scale, coin_lines, lines_v2, lines_v3
 from perpdesk.research.scanner import SCORE_TOO_LOW, Reading, Scanner, scorer_of
+from perpdesk.service.score_scan import ScanRun
+from perpdesk.service.stopping import Stop
 from perpdesk.strategies import score_v2, score_v3
 from perpdesk.strategies.score_v3.regime import BIG4
 
 EXIT_NOTHING_SCORED = 2
-VersionsOption = Annotated[
-    str | None, typer.Option("--versions", help="Such as v2,v3; default: every enabled version.")
-]
 AtOption = Annotated[
     str | None,
     typer.Option("--at", help="The moment (UTC date or time, or ms); default: the end of the data."),
@@ -55,29 +58,12 @@ AtOption = Annotated[
 def add_to(application: typer.Typer) -> None:
     """Hang these commands into the tree."""
     group = typer.Typer(no_args_is_help=True, help="The score trader: scans, explanations, reports.")
+    group.command("run")(score_run)
     group.command("scan")(scan)
     group.command("explain")(explain)
     group.command("positions")(positions)
     add_reports(group)
     application.add_typer(group, name="score")
-
-
-def version_names(loaded: Loaded, versions: str | None) -> list[str]:
-    """The strategy names of the versions asked for, or of every enabled one. Raises InputError."""
-    known = [strategy_name(sleeve) for sleeve in score_sleeves(loaded.config)]
-    if versions is None:
-        if not known:
-            raise InputError("no version of score is enabled in the configuration", field="--versions")
-        return known
-    names = [f"score_{part.strip()}" for part in versions.split(",") if part.strip()]
-    for name in names:
-        if name not in known:
-            choose = ", ".join(one.removeprefix("score_") for one in known)
-            raise InputError(
-                f"unknown version {name.removeprefix('score_')!r}: choose from {choose}", field="--versions"
-            )
-    sleeves_of(loaded, names)
-    return names
 
 
 def scan(
@@ -93,6 +79,16 @@ def scan(
     config: ConfigOption = None,
     settings: SetOption = None,
     instruments: InstrumentsOption = None,
+    is_live: Annotated[
+        bool, typer.Option("--live", help="The exchange's public data of now instead of --data; no keys.")
+    ] = False,
+    exchange_url: Annotated[
+        str | None,
+        typer.Option("--exchange-url", help="--live from a simulated exchange on this machine."),
+    ] = None,
+    scans: Annotated[
+        int | None, typer.Option("--scans", min=1, help="With --live --loop: end after so many.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Score every symbol by every version, best first, with what would be done and why. Trades nothing.
@@ -104,6 +100,10 @@ def scan(
     loaded = load_config(config, settings, None, ["score"])
     names = version_names(loaded, versions)
     wanted = None if symbols is None else [part.strip().upper() for part in symbols.split(",")]
+    if is_live or exchange_url is not None:
+        if data or at is not None:
+            raise InputError("live data are of now: leave --data and --at out", field="--live")
+        return _scan_live(loaded, names, wanted, exchange_url, once, scans, symbol, as_json)
     tape = _tape(data, wanted, instruments)
     end_ms = tape.start_ms + len(tape.bars) * MINUTE_MS
     at_ms = time_ms(at, "--at")
@@ -115,6 +115,40 @@ def scan(
         _print_scan(readings, symbol, as_json)
         return 0 if any(reading.long_score is not None for reading in readings) else EXIT_NOTHING_SCORED
     return _loop(one, tape, market, symbol, as_json)
+
+
+def _scan_live(
+    loaded: Loaded,
+    names: list[str],
+    symbols: list[str] | None,
+    exchange_url: str | None,
+    once: bool,
+    scans: int | None,
+    symbol: str | None,
+    as_json: bool,
+) -> int:
+    """The same with the minutes that an exchange tells, until Ctrl-C."""
+    if not symbols:
+        raise InputError("name the contracts to scan, separated by commas", field="--symbols")
+
+    def show(readings: list[Reading]) -> None:
+        if once:
+            _print_scan(readings, symbol, as_json)
+        else:
+            _print_signals(readings, symbol, as_json)
+
+    hosts = LIVE if exchange_url is None else simulated(exchange_url)
+    one = ScanRun(loaded, names, symbols, hosts, SystemClock(), show)
+
+    async def run() -> None:
+        stop = Stop()
+        with stop.on_signals(notice):
+            await stop.unless(one.run(once=once, most=scans))
+
+    asyncio.run(run())
+    if not once:
+        notice(f"{one.scans} scans, {one.scored} scores")
+    return 0 if one.scored else EXIT_NOTHING_SCORED
 
 
 def _loop(one: Scanner, tape: Tape, market: Market, symbol: str | None, as_json: bool) -> int:
