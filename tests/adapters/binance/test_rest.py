@@ -8,7 +8,7 @@ import hmac
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.adapters.binance.scripted import START, Say, Scripted, scripted
+from tests.adapters.binance.scripted import START, Say, Scripted, scripted, until
 
 from perpdesk.adapters.binance import endpoints as to
 from perpdesk.adapters.binance import parse
@@ -176,6 +176,40 @@ async def test_a_refused_time_is_measured_again_before_the_next_signature(
     assert (await rest.send(to.ORDER, ORDER, Lane.ENTRY)).is_success
     stamps = [int(sent.params["timestamp"]) for sent in server.of("/fapi/v1/order")]
     assert stamps == [START + 700, START + 60_000]
+
+
+async def test_waiting_for_leave_to_send_is_no_part_of_the_measured_way(
+    server: Scripted, rest: Rest, clock: VirtualClock
+) -> None:
+    """After a 429 everything waits for the minute to end; the time asked for meanwhile was 42 s off."""
+    await rest.sync_time()
+    server.on("GET", "/fapi/v1/openOrders", Say({"code": -1003, "msg": "Too many requests"}, 429))
+    with pytest.raises(ExchangeRefused):
+        await rest.ask(to.OPEN_ORDERS, ())
+    before = rest.server.best
+    measuring = asyncio.create_task(rest.sync_time())
+
+    async def later() -> None:
+        clock.advance_to(clock.now_ms() + 1_000)
+
+    await until(measuring.done, later)
+    await measuring
+    assert clock.now_ms() > START + 10_000, "it had to wait"
+    assert rest.server.best is not None
+    assert before is not None
+    assert rest.server.best.error_ms <= before.error_ms
+
+
+async def test_answers_that_take_seconds_measure_nothing(server: Scripted, clock: VirtualClock) -> None:
+    rest = rest_of(server, clock)
+    measured = ServerClock(clock)
+    assert not measured.observe(START, START + 9_000, START + 6_000)
+    assert not measured.observe(START, START, START - 1)
+    assert measured.best is None
+    rest.server.observe = lambda *_: False
+    with pytest.raises(ExchangeUnreachable, match="the time is not known"):
+        await rest.sync_time()
+    await rest.close()
 
 
 async def test_a_refused_key_stops_openers_and_polls_and_not_closers(server: Scripted, rest: Rest) -> None:

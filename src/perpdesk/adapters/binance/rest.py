@@ -75,6 +75,8 @@ class Rest:
     outlive it. tls: for a simulator's own certificate; None: the machine's authorities. Close it when done.
     """
 
+    time_endpoint = to.TIME
+
     def __init__(
         self,
         *,
@@ -135,25 +137,40 @@ class Rest:
             await self._session.close()
 
     async def sync_time(self, samples: int = 3) -> None:
-        """Measure the exchange's time. Raises ExchangeUnreachable if no sample succeeds."""
+        """Measure the exchange's time. Raises ExchangeUnreachable if one of the answers does not come, or
+        none of them comes soon enough to tell anything."""
         self._time_refused = False
         self.server.forget()
+        measured = False
         for _ in range(samples):
+            # waiting for leave to send, a ban even, is no part of the way
+            ticket = await self.admit(self.time_endpoint, Lane.QUERY, None)
             sent_ms = self._clock.now_ms()
-            answer = await self.ask(to.TIME, (), Lane.QUERY)
-            self.server.observe(sent_ms, answer.server_time, self._clock.now_ms())
+            reply = await self.send(self.time_endpoint, (), Lane.QUERY, ticket=ticket)
+            answer = read_reply(self.time_endpoint, reply)
+            measured |= self.server.observe(sent_ms, answer.server_time, self._clock.now_ms())
+        if not measured:
+            raise ExchangeUnreachable(
+                f"{self.time_endpoint.path}: every answer took seconds, the time is not known"
+            )
 
     # -- requests ----------------------------------------------------------------------------------
 
     async def send(
-        self, endpoint: Endpoint, params: Params, lane: Lane, deadline_ms: int | None = None
+        self,
+        endpoint: Endpoint,
+        params: Params,
+        lane: Lane,
+        deadline_ms: int | None = None,
+        *,
+        ticket: Ticket | None = None,
     ) -> Reply:
-        """Send one request and say what came back.
+        """Send one request and say what came back. ticket: the leave to send it, if it was asked for already.
 
         Raises, with nothing sent: Throttled (no room before deadline_ms), LeaseTooShort, KeyRefused (the key
         was refused before, and this would open exposure or only poll). Raises WrongExchange.
         """
-        ticket = await self.admit(endpoint, lane, deadline_ms)
+        ticket = ticket or await self.admit(endpoint, lane, deadline_ms)
         text, headers, fence_ms = self._prepared(endpoint, params, lane)
         target, data = endpoint.path, None
         if endpoint.method == "GET":

@@ -14,6 +14,8 @@ from perpdesk.ports import Clock
 SAMPLES = 8
 # A larger difference between our clock and the exchange's is told to the operator.
 ALARM_MS = 250
+# A sample that is less exact is none.
+ERROR_MAX_MS = 2_500
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +44,18 @@ class ServerClock:
         """Is our own clock so far off that a person should know?"""
         return self.best is not None and abs(self.best.offset_ms) - self.best.error_ms > ALARM_MS
 
-    def observe(self, sent_ms: int, server_ms: int, received_ms: int) -> None:
+    def observe(self, sent_ms: int, server_ms: int, received_ms: int) -> bool:
         """Take one round trip: our times of sending and receiving, and the exchange's in between.
 
-        A trip during which our clock was set back says nothing and is dropped.
+        A trip during which our clock was set back, or that took so long that its error is of the size of a
+        request's window, says nothing: False, and it is dropped.
         """
-        if received_ms < sent_ms:
-            return
         half = (received_ms - sent_ms + 1) // 2
+        if received_ms < sent_ms or half > ERROR_MAX_MS:
+            return False
         self._samples.append(Sample(server_ms - sent_ms - (received_ms - sent_ms) // 2, half + 1))
         self.best = min(self._samples, key=lambda sample: sample.error_ms)
+        return True
 
     def forget(self) -> None:
         """Drop all samples: the exchange refused our time, so they are wrong."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from perpdesk.adapters.binance import spot_endpoints as to
 from perpdesk.adapters.binance.hosts import Hosts
-from perpdesk.adapters.binance.limits import Governor, Lane
+from perpdesk.adapters.binance.limits import Governor
 from perpdesk.adapters.binance.rest import Rest
 from perpdesk.adapters.binance.server_clock import ServerClock
 from perpdesk.adapters.binance.signing import Credentials
@@ -30,14 +30,7 @@ WEIGHT, ORDERS_10S, ORDERS_1M = 6_000, 100, 600
 class SpotRest(Rest):
     """``Rest`` that asks Spot for the time."""
 
-    async def sync_time(self, samples: int = 3) -> None:
-        """Measure the exchange's time. Raises ExchangeUnreachable if no sample succeeds."""
-        self._time_refused = False
-        self.server.forget()
-        for _ in range(samples):
-            sent_ms = self._clock.now_ms()
-            answer = await self.ask(to.TIME, (), Lane.QUERY)
-            self.server.observe(sent_ms, answer.server_time, self._clock.now_ms())
+    time_endpoint = to.TIME
 
 
 class SpotAccount:
