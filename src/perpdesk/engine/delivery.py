@@ -118,8 +118,9 @@ class Line:
     flying: NewOrder | None = None
     flying_ms: int = 0
     is_taking_back: bool = False
-    denied_ms: dict[str, int] = field(default_factory=dict)  # cancels that were answered "unknown order"
-
+    # cancels that were answered "unknown order": since when, and when last
+    denied_ms: dict[str, int] = field(default_factory=dict)
+    denied_last_ms: dict[str, int] = field(default_factory=dict)
     leaving: list[NewOrder] = field(default_factory=list)
     doubts: dict[str, NewOrder] = field(default_factory=dict)
     refusals: int = 0
@@ -260,6 +261,7 @@ class Delivery(Executor):
         line = self._line(place)
         line.doubts.pop(client_id, None)
         line.denied_ms.pop(client_id, None)
+        line.denied_last_ms.pop(client_id, None)
         line.leaving = [one for one in line.leaving if one.client_id != client_id]
         if (held := self.open.get(place)) is not None and held.client_id == client_id:
             del self.open[place]
@@ -747,6 +749,10 @@ class Delivery(Executor):
             if not self._may_go(place):
                 again.append(self.clock.now_ms() + AGAIN_MS)
                 break
+            next_ms = line.denied_last_ms.get(order.client_id, -DENIED_AGAIN_MS) + DENIED_AGAIN_MS
+            if self.clock.now_ms() < next_ms:
+                again.append(next_ms)  # whatever else wakes the worker
+                continue
             answer = await self.venue.cancel(order.symbol, order.client_id)
             if answer.outcome is Outcome.UNKNOWN:
                 again.append(self.clock.now_ms() + AGAIN_MS)
@@ -755,9 +761,11 @@ class Delivery(Executor):
             now_ms = self.clock.now_ms()
             if not taken and now_ms - line.denied_ms.setdefault(order.client_id, now_ms) < DENIED_MS:
                 # "unknown order" proves nothing: it may not be visible yet. A fact tells, or the next try
+                line.denied_last_ms[order.client_id] = now_ms
                 again.append(now_ms + DENIED_AGAIN_MS)
                 continue
             line.denied_ms.pop(order.client_id, None)
+            line.denied_last_ms.pop(order.client_id, None)
             self.wake(order.symbol)
             line.leaving = [one for one in line.leaving if one.client_id != order.client_id]
             if not taken and order.slot == SLOT_ENTRY and order.client_id in self.orders:

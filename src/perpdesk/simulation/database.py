@@ -258,9 +258,12 @@ class Connection:
         self.drop()
 
     def drop(self) -> None:
-        """End it; SQLite rolls back."""
+        """End it, with its transaction: a statement that a dead task still holds would keep a closed
+        connection's lock."""
         self._written = []
         if self._conn is not None:
+            if self._conn.in_transaction:
+                self._conn.rollback()
             self._conn.close()
             self._conn = None
 

@@ -43,6 +43,8 @@ _SET_MS = 15_000
 _FLATTEN_S = 40
 # So long may stops be larger than what they protect (they can only reduce; resizing takes a moment).
 _LARGE_US = 180_000_000
+# A refusal to take back what stands counts for so long; the desk asks again.
+_DENIED_US = 30_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ class Observer:
     _banned_us: dict[int, tuple[int, int]] = field(default_factory=dict)  # since when told, until when
     _marked_ms: dict[int, int] = field(default_factory=dict)  # of the newest mark that a process has read
     _large_us: dict[Code, int] = field(default_factory=dict)
+    _denied_us: dict[int, int] = field(default_factory=dict)  # when a standing stop's cancel was refused
 
     @property
     def account(self) -> Account:
@@ -167,6 +170,8 @@ class Observer:
             holding = self.attribution.of(contract)
             if holding.is_mixed or self.unreachable() or lots <= abs(holding.codes.get(code, 0)):
                 continue
+            if now_us - self._denied_us.get(contract, -_DENIED_US) < _DENIED_US:
+                continue  # the exchange refuses to take one back that stands
             large.add(code)
             since_us = self._large_us.setdefault(code, now_us)
             if now_us - since_us > _LARGE_US:
@@ -452,6 +457,10 @@ class Observer:
         crowded = self.server.limits.of(ADDRESS)
         if crowded.over.count or crowded.bans:
             self.violate("I19", f"{sent.method} {sent.path} was beyond the exchange's request weight")
+        if sent.method == "DELETE" and answer.status != 200:
+            algo = self.account.algo_by_client_id.get(sent.params.get("clientAlgoId", ""))
+            if algo is not None and algo.id in self.account.open_algos:
+                self._denied_us[algo.contract] = self.loop.now_us
         if sent.method == "DELETE" and "rder" in sent.path and answer.status == 200:
             self._ownership(sent.sender, sent.params.get("origClientOrderId") or "a stop's cancel")
             self._canceled(sent)

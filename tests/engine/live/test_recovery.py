@@ -385,6 +385,26 @@ async def test_what_was_paid_before_counts_in_the_row(file: Path) -> None:
         assert int(life.one.slot(SLOT_STOP).kind) == 0
 
 
+async def test_a_person_who_turned_the_position_round_in_one_trade(file: Path) -> None:
+    """The exchange's realised amount of that trade is the version's alone, though it is split by lots."""
+    async with kept(file) as life:
+        await life.hold(20)
+        await life.one.foreign(-28, price=PRICE + 30)
+        assert (life.one.lots(), int(life.one.engine.external[0])) == (0, -8)
+        await life.one.foreign(4, price=PRICE - 50)
+        drift = int(life.one.engine.drift_e8[0])
+        assert drift > 0
+        await life.flush()
+        await life.again()
+        assert int(life.one.engine.drift_e8[0]) == drift
+        await life.one.foreign(4, price=PRICE - 50)
+        await life.flush()
+        rows = await life.store.positions(PositionQuery(account_id=ACCOUNT))
+        outside = await life.store.adjustments(ACCOUNT)
+        made = sum(row.realized_pnl for row in rows) + sum(row.realized_pnl for row in outside)
+        assert made * 10**8 == life.venue.netted[0].realised_e8
+
+
 # -- closed before the whole of it was known -----------------------------------------------------------------
 
 

@@ -281,9 +281,11 @@ class Recovery:
             if place is not None:
                 held[row.id] = int(engine.books.positions[place].lots)
         told, parts = 0, set[int | None]()
+        last: FillRow | None = None
         for fill in reversed(fills):
-            if not any(held.values()):
+            if not any(held.values()) and (last is None or not _is_one_trade(last, fill)):
                 break
+            last = fill
             lots = units.lots_of(fill.qty, step)
             owner = fill.position_id
             held[owner] = held.get(owner, 0) - (lots if fill.side is Side.BUY else -lots)
@@ -386,3 +388,9 @@ class Recovery:
         else:
             engine.delivery.adopt(ours, TAG_NONE)
         return 1
+
+
+def _is_one_trade(a: FillRow, b: FillRow) -> bool:
+    """Are two rows shares of one trade? Those after the first have a number of ours, below zero."""
+    same = (a.fill_ms, a.client_id, a.price, a.side) == (b.fill_ms, b.client_id, b.price, b.side)
+    return same and min(a.trade_id, b.trade_id) < 0
