@@ -38,8 +38,9 @@ from perpdesk.engine.recording import StoreRecorder
 from perpdesk.engine.sleeve import Sleeve
 from perpdesk.engine.wire import Rungs
 from perpdesk.kernel.records import ISOLATED, bar_dt, funding_dt, zeros
+from perpdesk.market.interest import InterestRows, recorded
 from perpdesk.market.universe import Universe
-from perpdesk.ports import AccountSettings, Clock, Notifier, Store
+from perpdesk.ports import AccountSettings, Clock, NewOrder, Notifier, Store
 from perpdesk.research.seen import regime_of, seen_by
 from perpdesk.strategies.score_rules.rating_book import Change, RatingBook, RatingRules
 
@@ -95,10 +96,11 @@ def plan(
     universe: Universe,
     warmup: np.ndarray | None = None,
     warmup_ms: int = 0,
+    interest: InterestRows | None = None,
 ) -> Plan:
     """Books and warmed-up minds for a universe. strategies: their names, or sleeves made by hand.
 
-    warmup: [T, N] of bar_dt from warmup_ms on, None for none.
+    warmup: [T, N] of bar_dt from warmup_ms on, None for none. interest: polls of that time, None for none.
     """
     bars = zeros((0, len(universe.symbols)), bar_dt) if warmup is None else warmup
     market = Market(
@@ -109,6 +111,7 @@ def plan(
         from_ms=warmup_ms,
         funding=zeros(0, funding_dt),
         funding_known=True,
+        interest=interest or recorded((), (), universe.symbols),
     )
     by_hand = [one for one in strategies if isinstance(one, records.Sleeve)]
     sleeves = by_hand or sleeves_of(loaded, [one for one in strategies if isinstance(one, str)])
@@ -206,8 +209,10 @@ def assemble(
     with_canary: bool = True,
     with_backfill: bool = False,
     notifiers: Sequence[Notifier] = (),
+    signal: Callable[[NewOrder, int], str | None] = lambda order, mark: None,
 ) -> LiveDesk:
-    """The desk of one account. venue_of makes its venue from the reading of client ids."""
+    """The desk of one account. venue_of makes its venue from the reading of client ids; signal: (entry,
+    mark) → why its decision does not hold any more."""
     setup = plan.setup
     venue = venue_of(plan.place_of)
     guards = [
@@ -266,6 +271,7 @@ def assemble(
         notifiers=notifiers,
         seed=seed,
         with_backfill=with_backfill,
+        signal=signal,
     )
     if book is not None:
         desk.engine.after_step = book.after_step

@@ -77,6 +77,8 @@ def live(
         credential=keys.credential(account),
         hosts=hosts,
         folder=folder_of(control_dir, make=True),
+        config=config,
+        settings=settings or [],
         flatten_on_exit=flatten_on_exit,
         dead=first_look.dead,
         say=notice,

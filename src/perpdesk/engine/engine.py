@@ -6,7 +6,7 @@ decides: decisions are in the step, money in the ledger, delivery in the executo
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,16 @@ import numpy as np
 from perpdesk.engine.executor import Executor
 from perpdesk.engine.recorder import Booked, Recorder
 from perpdesk.engine.sleeve import Sleeve
-from perpdesk.kernel.records import APPROVED, NONE, SLOT_ENTRY, SLOT_STOP, TAG_LIQUIDATION, fill_dt, zeros
+from perpdesk.kernel.records import (
+    ABSENT_MS,
+    APPROVED,
+    NONE,
+    SLOT_ENTRY,
+    SLOT_STOP,
+    TAG_LIQUIDATION,
+    fill_dt,
+    zeros,
+)
 from perpdesk.kernel.replay import Books
 from perpdesk.ports import (
     Feed,
@@ -55,6 +64,9 @@ class Engine:
     _rows: list[np.void] = field(default_factory=list)
     _acted: set[int] = field(default_factory=set)
     _candidates: list[tuple[int, int]] = field(default_factory=list)
+    _newest: StepClosed | None = None
+    _is_in_step: bool = False
+    _came_late: dict[tuple[int, int], None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._asks_no_gate = any(sleeve.mind.strategy.opens for sleeve in self.sleeves)
@@ -84,6 +96,35 @@ class Engine:
             await self._forced_close(message)
         elif isinstance(message, FundingCharged):
             await self._funding_charged(message)
+
+    async def again(self, v: int, symbols: Sequence[int], due_ms: int) -> None:
+        """Rows of these symbols, of the time due_ms, have been put where sleeve v's strategy looks for them.
+
+        If their step has been decided already they re-enter it, with its closes, and what they make of it
+        goes to the gate together; else the step takes them when it comes.
+        """
+        if self._newest is None or self._newest.now_ms < due_ms:
+            return
+        self._came_late.update(dict.fromkeys((v, s) for s in symbols))
+        if not self._is_in_step:
+            await self._reenter(self._newest)
+
+    async def _reenter(self, step: StepClosed) -> None:
+        late, self._came_late = self._came_late, {}
+        now_ms = step.now_ms
+        for v, sleeve in enumerate(self.sleeves):
+            bars = step.bars.copy()
+            bars["open_ms"][[s for s in range(len(bars)) if (v, s) not in late]] = ABSENT_MS
+            if (bars["open_ms"] == ABSENT_MS).all():
+                continue
+            mind = sleeve.mind
+            sleeve.compiled.advance_step(
+                mind.params, mind.shared, mind.states, self.books.heads, v, bars, now_ms, sleeve.asked
+            )
+            for s in np.flatnonzero(sleeve.asked).tolist():
+                await self._ask_at_step(v, s, now_ms)
+        if self._candidates:
+            await self._through_the_gate(now_ms)
 
     async def stop(self, now_ms: int) -> list[tuple[int, int]]:
         """Wind down between two steps: entries that have not filled are cancelled, exits stay at the venue.
@@ -239,6 +280,7 @@ class Engine:
 
     async def _step_closed(self, m: StepClosed) -> None:
         books, now_ms = self.books, m.now_ms
+        self._newest, self._is_in_step = m, True
         present = 0
         wanted: set[int] = set(self._acted)
         for v, sleeve in enumerate(self.sleeves):
@@ -253,16 +295,19 @@ class Engine:
             for v, sleeve in enumerate(self.sleeves):
                 if not (self.every_point or s in self._acted or sleeve.asked[s]):
                     continue
-                mind = sleeve.mind
-                candidate = sleeve.compiled.react(
-                    mind.params, mind.guards, mind.shared, mind.states, books.instruments, books.positions,
-                    books.slots, books.heads, v, s, int(books.heads[v, s].last), now_ms, 0,
-                )  # fmt: skip
-                if candidate:
-                    self._candidates.append((v, s))
-                await self.executor.sync(v, s, now_ms)
+                await self._ask_at_step(v, s, now_ms)
         self._acted.clear()
         self.bars += present
+
+    async def _ask_at_step(self, v: int, s: int, now_ms: int) -> None:
+        books, mind = self.books, self.sleeves[v].mind
+        candidate = self.sleeves[v].compiled.react(
+            mind.params, mind.guards, mind.shared, mind.states, books.instruments, books.positions,
+            books.slots, books.heads, v, s, int(books.heads[v, s].last), now_ms, 0,
+        )  # fmt: skip
+        if candidate:
+            self._candidates.append((v, s))
+        await self.executor.sync(v, s, now_ms)
 
     async def _funding_charged(self, m: FundingCharged) -> None:
         books = self.books
@@ -286,7 +331,18 @@ class Engine:
                 await self._react(v, m.symbol, int(books.heads[v, m.symbol].last), m.ms)
 
     async def _step_over(self, m: StepOver) -> None:
-        books, now_ms = self.books, m.now_ms
+        now_ms = m.now_ms
+        await self._through_the_gate(now_ms)
+        self._is_in_step = False
+        if self._came_late and self._newest is not None:
+            await self._reenter(self._newest)
+        if self.after_step is not None:
+            self.after_step(now_ms)
+        self.steps += 1
+        await self.recorder.step_over(now_ms, self.books.account[0])
+
+    async def _through_the_gate(self, now_ms: int) -> None:
+        books = self.books
         if self._candidates or self._asks_no_gate:
             books.account.trading_enabled = int(await self.switch())
         compiled = self.sleeves[0].compiled
@@ -302,7 +358,3 @@ class Engine:
             if head.verdict != APPROVED:
                 await self.recorder.entry_refused(v, s, int(head.verdict_side), int(head.verdict), now_ms)
         self._candidates.clear()
-        if self.after_step is not None:
-            self.after_step(now_ms)
-        self.steps += 1
-        await self.recorder.step_over(now_ms, books.account[0])

@@ -53,7 +53,8 @@ class WireGate:
 
     has_lease: (now_ms) → a request signed now dies before the lease ends; is_switched_on: (now_ms) → the
     trading switch was read as on, recently; is_store_healthy: intents can be written; breaker: (order) → the
-    breakers' reason (account and strategy, worst case included); pulse: (sleeve, now_ms) → the reason of a
+    breakers' reason (account and strategy, worst case included); signal: (order, mark) → why a strategy's
+    decision does not hold any more; pulse: (sleeve, now_ms) → the reason of a
     stale guardian; protect_only: () → what broke, if only protection is allowed (the canary); strategies: the
     name of each sleeve; blocked: symbols that take no entries, with the reason.
     """
@@ -70,6 +71,7 @@ class WireGate:
     throttle: RepeatThrottle
     strategies: Sequence[str]
     protect_only: Callable[[], Reason] = lambda: None
+    signal: Callable[[NewOrder, int], Reason] = lambda order, mark: None
     blocked: dict[int, str] = field(default_factory=dict)
     refused: Counter[str] = field(default_factory=Counter)
 
@@ -117,6 +119,7 @@ class WireGate:
             self.protect_only()
             or self.pulse(order.sleeve, now_ms)
             or self.freshness.why_not_open(order.symbol, now_ms)
+            or self.signal(order, self.freshness.mark_price(order.symbol))
             or self.breaker(order)
             or self.limits.why_not(order, self.freshness.mark_price(order.symbol), now_ms)
             or self.throttle.why(self.strategies[order.sleeve], order.symbol, order.side, now_ms)

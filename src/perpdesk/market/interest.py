@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 
 from perpdesk.domain.errors import DataError
+from perpdesk.domain.signal_books import OiAnomaly, OiSnapshot
+from perpdesk.domain.units import rate_e8
 from perpdesk.kernel.records import FAR, MINUTE_MS, zeros
 from perpdesk.market.columns import NUMBER, TEXT, TIME, Batch, Layout, batches
 from perpdesk.market.sources import Source, find
@@ -67,6 +70,49 @@ def read(paths: Iterable[Path | str], symbols: Sequence[str]) -> InterestRows:
     if bad:
         warnings.append(f"--oi: {bad} rows without a usable value count as missing")
     return InterestRows(tuple(per_symbol), tuple(warnings))
+
+
+def recorded(
+    snapshots: Iterable[OiSnapshot], anomalies: Iterable[OiAnomaly], symbols: Sequence[str]
+) -> InterestRows:
+    """The rows of a database's polls, each at its poll's time; ratios where the radar had asked for them."""
+    ratios = {
+        (one.symbol, one.poll_ms): (
+            one.ratio_top_position, one.ratio_taker, one.ratio_top_account, one.ratio_global
+        )
+        for one in anomalies
+    }  # fmt: skip
+    found: dict[str, dict[int, np.record]] = {symbol: {} for symbol in symbols}
+    for one in snapshots:
+        if one.symbol in found:
+            hours = one.funding_interval_h or _FUNDING_HOURS
+            found[one.symbol][one.poll_ms] = row_of(
+                one.poll_ms, one.open_interest, one.funding_rate, hours, ratios.get((one.symbol, one.poll_ms))
+            )
+    per_symbol = []
+    for rows in found.values():
+        made = zeros(len(rows), row_dt)
+        for place, ms in enumerate(sorted(rows)):
+            made[place] = rows[ms]
+        per_symbol.append(_newest_of_steps(made))
+    _mark_degraded(per_symbol)
+    return InterestRows(tuple(per_symbol))
+
+
+def row_of(
+    ms: int,
+    amount: Decimal,
+    rate: Decimal | None,
+    funding_hours: int,
+    ratios: Sequence[Decimal | None] | None,
+    is_degraded: bool = False,
+) -> np.record:
+    """One row of row_dt. rate: as the exchange gives it, for funding_hours; ratios in the order of RATIOS."""
+    row: np.record = zeros(1, row_dt)[0]
+    row.ms, row.oi, row.degraded = ms, float(amount), int(is_degraded)
+    row.r8_e8 = FUNDING_MISSING if rate is None else normalised_funding_e8(rate_e8(rate), funding_hours)
+    row.ratios[:] = [np.nan if one is None else float(one) for one in ratios or (None,) * len(RATIOS)]
+    return row
 
 
 def _take(source: Source, batch: Batch, symbols: Sequence[str], found: list[dict[int, np.record]]) -> int:
@@ -162,3 +208,26 @@ class Inbox:
             self._base[s] = start
         has_more = any(len(rows) and rows["ms"][-1] > until_ms for rows in self.interest.rows)
         self.due_ms = until_ms if has_more else FAR
+
+
+@dataclass
+class Arrivals:
+    """The strategy's inboxes, filled by a poll that has just come. states: the sleeve's, [N]."""
+
+    states: np.recarray
+
+    def put(self, s: int, row: np.record) -> bool:
+        """Put a symbol's row behind what is unread. False: it is not newer than that."""
+        state = self.states[s]
+        at, end = int(state.inbox_at), int(state.inbox_end)
+        if at:
+            state.inbox[: end - at] = state.inbox[at:end].copy()
+            at, end = 0, end - at
+        if end and row.ms <= state.inbox[end - 1].ms:
+            return False
+        if end == INBOX_MAX:  # nobody reads: the oldest is lost
+            state.inbox[: end - 1] = state.inbox[1:end].copy()
+            end -= 1
+        state.inbox[end] = row
+        state.inbox_at, state.inbox_end = 0, end + 1
+        return True

@@ -14,6 +14,7 @@ import platform
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from perpdesk.adapters.binance import endpoints as to
@@ -49,6 +50,7 @@ from perpdesk.adapters.vault import AccountEntry, Credential
 from perpdesk.app import frozen, sleeves_of
 from perpdesk.config import records
 from perpdesk.config.load import Loaded
+from perpdesk.config.oi_records import NAME as INTEREST
 from perpdesk.domain.account_books import AccountRow, AccountStatus
 from perpdesk.domain.books import NewRun, RunMode, StoreFailed, TradingControl, TradingMode
 from perpdesk.domain.errors import LeaseHeld, PerpdeskError, Refused
@@ -59,8 +61,11 @@ from perpdesk.engine.guardian.disaster import DisasterRule
 from perpdesk.engine.live.desk import LiveDesk
 from perpdesk.engine.ownership import Ownership
 from perpdesk.live import Plan, assemble, plan, prepare, refuse_paper_only, write_down
+from perpdesk.market.interest import InterestRows, recorded
 from perpdesk.service.first_cover import cover_first
 from perpdesk.service.metrics_file import MetricsFile, write_for_ever
+from perpdesk.service.oi_radar import RadarRun, Settings, keep_polling
+from perpdesk.service.oi_trading import InterestTrading, interest_member
 from perpdesk.service.ratings import begin_ratings, follow_ratings
 from perpdesk.service.rehearsal import rehearse
 from perpdesk.service.rungs import SpokenRungs
@@ -82,7 +87,7 @@ _KEY_RIGHTS, _EXIT = "KEY_RIGHTS", "FLATTEN_ON_EXIT"
 @dataclass(frozen=True)
 class LiveOptions:
     """What a person has asked for. ``dead``: the last owner, if it was seen dead when this process began.
-    ``say``: a sentence for them."""
+    ``say``: a sentence for them. ``config``, ``settings``: what ``loaded`` was made of, to read it again."""
 
     loaded: Loaded
     strategies: Sequence[str]
@@ -92,6 +97,8 @@ class LiveOptions:
     credential: Credential
     hosts: Hosts
     folder: DiskFolder
+    config: Path | None = None
+    settings: Sequence[str] = ()
     flatten_on_exit: bool = False
     with_canary: bool = True
     key_check_ms: int = KEY_CHECK_MS
@@ -154,6 +161,7 @@ class Life:
     clock: SystemClock = field(default_factory=SystemClock)
     desk: LiveDesk | None = None
     key_problem: str = ""
+    radar: RadarRun | None = None
     started_ms: int = 0
 
     def __post_init__(self) -> None:
@@ -255,6 +263,7 @@ class Life:
                 universe=made.universe, rest=rest, clock=self.clock, place_of=place_of, patience_ms=20_000
             )
 
+        trading = self._trading(made)
         self.desk = desk = assemble(
             made,
             venue_of=venue_of,
@@ -268,6 +277,7 @@ class Life:
             mode=TradingMode.LIVE if options.hosts.is_live else TradingMode.TESTNET,
             with_canary=options.with_canary,
             with_backfill=True,
+            signal=(lambda order, mark: None) if trading is None else trading.why_not,
         )
         if made.ratings is not None:
             await begin_ratings(
@@ -277,6 +287,7 @@ class Life:
             asyncio.create_task(work)
             for work in (
                 *self._ratings(made),
+                *self._radar(trading, desk),
                 self._stop_when_asked(desk),
                 self._mind_key(desk),
                 self._journal(),
@@ -319,7 +330,16 @@ class Life:
         marks = await read_marks(reads, rules)
         bars, begin_ms = await read_minutes(reads, self.clock, rules, minutes)
         universe = universe_of(instruments, marks, bars)
-        return plan(options.loaded, options.strategies, universe, bars, begin_ms)
+        interest = await self._polls(universe.symbols, begin_ms)
+        return plan(options.loaded, options.strategies, universe, bars, begin_ms, interest)
+
+    async def _polls(self, symbols: Sequence[str], from_ms: int) -> InterestRows | None:
+        """What the radar recorded in the time of the warm-up."""
+        if not any(one.strategy.name == INTEREST for one in self._sleeves()):
+            return None
+        until_ms = self.clock.now_ms() + 60_000
+        rows = await self.store.oi_snapshots(from_ms, until_ms)
+        return recorded(rows, await self.store.oi_anomalies(from_ms, until_ms), symbols)
 
     async def _is_prepared(self, rest: Rest, made: Plan) -> bool:
         """Are modes and margin types as they must be? Two reads; where not, ``prepare`` goes one by one."""
@@ -393,6 +413,38 @@ class Life:
         if made.ratings is None:
             return []
         return [follow_ratings(made.ratings, self.store, made.universe, self.clock)]
+
+    def _trading(self, made: Plan) -> InterestTrading | None:
+        """Who brings the radar's polls to the strategy that trades them."""
+        found = interest_member(made)
+        if found is None:
+            return None
+        account = self.gateway.governor.account(self.row.name)
+        return InterestTrading(
+            found,
+            made.setup.books,
+            made.universe,
+            self.gateway.server.now_ms,
+            conditional_orders=lambda: len(account.conditional),
+        )
+
+    def _radar(self, trading: InterestTrading | None, desk: LiveDesk) -> list[Coroutine[Any, Any, None]]:
+        if trading is None:
+            return []
+        trading.again = desk.again
+        options = self.options
+        radar = self.radar = RadarRun(
+            options.hosts,
+            self.clock,
+            Settings(options.config, options.settings),
+            self.store,
+            trading.seen,
+            gateway=self.gateway,
+            held=lambda: trading.universe.symbols,
+            also_asks=trading.asks,
+            on_settings=trading.take_settings,
+        )
+        return [keep_polling(radar, self.clock)]
 
     async def _journal(self) -> None:
         """What people said while nobody could write it down."""

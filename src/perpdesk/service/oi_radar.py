@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +24,16 @@ from perpdesk.config.oi import Oi
 from perpdesk.config.oi_records import params
 from perpdesk.config.snapshot import snapshot
 from perpdesk.domain.books import JournalEntry, StoreFailed
-from perpdesk.domain.errors import ConfigError
+from perpdesk.domain.errors import ConfigError, PerpdeskError
 from perpdesk.domain.signal_books import OiSetting
+from perpdesk.market.radar.poll import Poll
 from perpdesk.market.radar.radar import Radar, Seen, Terms
 from perpdesk.market.radar.recorder import Recorder
 from perpdesk.ports import Clock
 
 LOG = logging.getLogger(__name__)
 REREAD_MS = 30_000
+RESTART_MS = 5_000
 REQUEST_TIMEOUT_MS = 5_000
 CONFIG_REJECTED = "CONFIG_REJECTED"
 
@@ -102,7 +104,11 @@ def _active(rows: Sequence[OiSetting]) -> tuple[tuple[str, str], ...]:
 
 @dataclass
 class RadarRun:
-    """One process of the radar. store None: nothing is kept, and only the file configures."""
+    """One process of the radar. store None: nothing is kept, and only the file configures.
+
+    gateway: of whoever shares the exchange's limits with it, None for one of its own. held, on_seen and
+    also_asks: as for ``Radar``; on_settings is told new settings when they hold.
+    """
 
     hosts: Hosts
     clock: Clock
@@ -110,12 +116,17 @@ class RadarRun:
     store: SqlStore | None = None
     on_seen: Callable[[Seen], Awaitable[None]] | None = None
     radar: Radar | None = None
+    gateway: Gateway | None = None
+    held: Callable[[], Sequence[str]] = tuple
+    also_asks: Callable[[Poll], Collection[str]] = lambda poll: ()
+    on_settings: Callable[[Oi], None] = lambda oi: None
 
     async def run(self, polls: int | None = None) -> Radar:
         """Poll until cancelled, or so many times. Raises PerpdeskError where it cannot start."""
         rows = await self.store.oi_settings() if self.store is not None else []
         loaded = self.settings.load(rows)
-        gateway = Gateway(self.hosts, self.clock)
+        self.on_settings(loaded.config.oi)
+        gateway = self.gateway or Gateway(self.hosts, self.clock)
         rest = Rest(
             hosts=self.hosts,
             clock=self.clock,
@@ -131,7 +142,14 @@ class RadarRun:
         try:
             await rest.sync_time()
             source = BinanceInterest(rest, self.clock)
-            self.radar = Radar(source, terms_of(loaded.config.oi), recorder, on_seen=self.on_seen)
+            self.radar = Radar(
+                source,
+                terms_of(loaded.config.oi),
+                recorder,
+                held=self.held,
+                on_seen=self.on_seen,
+                also_asks=self.also_asks,
+            )
             await self.radar.start()
             rereading = asyncio.ensure_future(self._reread())
             try:
@@ -161,5 +179,16 @@ class RadarRun:
             return
         if loaded is not None:
             self.radar.take_terms(terms_of(loaded.config.oi))
+            self.on_settings(loaded.config.oi)
             if self.radar.recorder is not None:
                 self.radar.recorder.keep_days = loaded.config.oi.snapshot_retention_days
+
+
+async def keep_polling(run: RadarRun, clock: Clock) -> None:
+    """Run until cancelled: a radar that cannot go on begins anew, and positions do not notice."""
+    while True:
+        try:
+            await run.run()
+        except PerpdeskError as error:
+            LOG.error("the radar begins anew in %d s: %s", RESTART_MS // 1000, error)
+        await clock.sleep_until(clock.now_ms() + RESTART_MS)

@@ -16,6 +16,7 @@ from perpdesk.config.load import Loaded
 from perpdesk.engine.sleeve import Sleeve
 from perpdesk.kernel import venue as doors
 from perpdesk.kernel.records import BUY, SELL, SLOT_ENTRY, SLOT_STOP, TAG_ENTRY, TAG_NONE, funding_dt, zeros
+from perpdesk.market.interest import recorded
 from perpdesk.market.synthetic import synthetic_tape
 
 _MINUTES, _WARM = 8, 4
@@ -32,6 +33,7 @@ def rehearse(loaded: Loaded, sleeves: Sequence[records.Sleeve]) -> None:
         from_ms=tape.start_ms,
         funding=zeros(0, funding_dt),
         funding_known=True,
+        interest=recorded((), (), tape.universe.symbols),
     )
     setup = set_up(loaded, list(sleeves), market)
     books, ms = setup.books, tape.end_ms

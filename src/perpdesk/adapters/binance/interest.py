@@ -14,7 +14,7 @@ from perpdesk.adapters.binance.errors import MalformedAnswer
 from perpdesk.adapters.binance.limits import Lane
 from perpdesk.adapters.binance.rest import Params, Rest, read_reply
 from perpdesk.domain.errors import InputError, PerpdeskError
-from perpdesk.domain.units import decimal_of
+from perpdesk.domain.units import RATE_DIGITS, decimal_of, half_away
 from perpdesk.market.radar.source import Contract, Interest, Mark, Ratios
 from perpdesk.ports import Clock
 
@@ -60,7 +60,7 @@ class BinanceInterest:
         for row in rows if isinstance(rows, list) else [rows]:
             price, rate = _number(row.mark_price), _number(row.last_funding_rate)
             if price is not None:
-                found[row.symbol] = Mark(price, rate)
+                found[row.symbol] = Mark(price, None if rate is None else half_away(rate, RATE_DIGITS))
         return found
 
     async def open_interest(self, symbol: str, deadline_ms: int) -> Interest:

@@ -158,7 +158,7 @@ class LiveDesk:
 
     books and sleeves are warmed up, flat and the desk's own. versions: names of the sleeves as stored;
     families: the strategy that each belongs to (one symbol belongs to one of them). guards: JSON of each
-    sleeve's guard.
+    sleeve's guard. signal: (entry, mark) → why its decision does not hold any more.
     """
 
     def __init__(
@@ -184,6 +184,7 @@ class LiveDesk:
         notifiers: Sequence[Notifier] = (),
         seed: int = 0,
         with_backfill: bool = False,
+        signal: Callable[[NewOrder, int], str | None] = lambda order, mark: None,
     ) -> None:
         self.venue, self.store, self.clock, self.owner = venue, store, clock, owner
         self.account_id, self.families, self.universe = account_id, families, universe
@@ -259,6 +260,7 @@ class LiveDesk:
             throttle=self.throttle,
             strategies=list(versions),
             protect_only=self._protect_only,
+            signal=signal,
         )
         self.protection = Protection(
             self.engine,
@@ -312,7 +314,8 @@ class LiveDesk:
         self._stop = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._freed: dict[int, str] = {}
-        self._signal_ns = 0  # a stopwatch: when the newest minute came in
+        self._signal_ns = 0  # a stopwatch: when the newest minute, or what came late to it, was there
+        self._turn = asyncio.Lock()  # of those who bring something to the engine
         self._kept_throttle: dict[str, Any] = self.throttle.to_state()
 
     # -- life --------------------------------------------------------------------------------
@@ -373,6 +376,13 @@ class LiveDesk:
         await self._wind_down()
         for task in running:
             task.cancel()
+
+    async def again(self, v: int, symbols: Sequence[int], due_ms: int) -> None:
+        """What belongs to a step has come from beside the exchange's feed (see ``Engine.again``)."""
+        async with self._turn:
+            self._signal_ns = time.perf_counter_ns()
+            await self.engine.again(v, symbols, due_ms)
+        self._rows_wait()
 
     async def _recover(self) -> None:
         """Books from the store, then what the exchange did meanwhile. Tried until it succeeds."""
@@ -448,7 +458,8 @@ class LiveDesk:
                 for s, open_ms in enumerate(message.bars["open_ms"].tolist()):
                     if open_ms >= 0:
                         self.freshness.bar_closed(s, message.now_ms)
-            await self.engine.handle(message)
+            async with self._turn:
+                await self.engine.handle(message)
             if isinstance(message, Traded):
                 self.metrics.add("fills_total")
             elif isinstance(message, StepOver):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from perpdesk.domain.errors import PerpdeskError
 from perpdesk.market.radar.judge import Decision, Judge
-from perpdesk.market.radar.poll import Poll, Row, deadline_ms, poll
+from perpdesk.market.radar.poll import Poll, deadline_ms, poll
 from perpdesk.market.radar.recorder import Recorder
 from perpdesk.market.radar.source import NO_RATIOS, InterestSource, Ratios
 from perpdesk.market.radar.universe import choose
@@ -58,17 +58,24 @@ class Figures:
 
 @dataclass(frozen=True)
 class Seen:
-    """One poll and what was decided on it."""
+    """One poll and what was decided on it. ratios: of the symbols that were asked for theirs."""
 
     poll: Poll
     decisions: tuple[Decision, ...]
     skipped: int
+    ratios: Mapping[str, Ratios]
+    funding_hours: Mapping[str, int]
+
+
+def _nobody(poll: Poll) -> Collection[str]:
+    return ()
 
 
 class Radar:
     """Polls a source. recorder None: nothing is kept. held: symbols that stay whatever their rank.
 
-    ``terms`` may be replaced between two polls with ``take_terms``. on_seen is told each poll.
+    ``terms`` may be replaced between two polls with ``take_terms``. on_seen is told each poll, before it is
+    written down. also_asks: symbols of a poll whose ratios somebody else needs, too.
     """
 
     def __init__(
@@ -79,12 +86,13 @@ class Radar:
         *,
         held: Callable[[], Sequence[str]] = tuple,
         on_seen: Callable[[Seen], Awaitable[None]] | None = None,
+        also_asks: Callable[[Poll], Collection[str]] = _nobody,
     ) -> None:
         self.source, self.terms, self.recorder = source, terms, recorder
         self.judge = Judge(terms.params, terms.config_hash)
         self.figures = Figures()
         self.symbols: tuple[str, ...] = ()
-        self._held, self._on_seen = held, on_seen
+        self._held, self._on_seen, self._also_asks = held, on_seen, also_asks
         self._next_terms: Terms | None = None
         self._refreshed_ms = 0
         self._ratios: dict[str, tuple[int, Ratios]] = {}
@@ -140,17 +148,19 @@ class Radar:
             await self._try_refresh()
         found = await poll(self.source, self.symbols, slot_ms, self.terms.interval_ms, self.terms.at_once)
         news = self.judge.anomalous(found)
-        ratios = await self._ratios_of(news, slot_ms)
+        wanted = [row.symbol for row in news if self.judge.asks_for_ratios(row.symbol)]
+        wanted += sorted(set(self._also_asks(found)) - set(wanted))
+        ratios = await self._ratios_of(wanted, slot_ms)
         places = {symbol: place for place, symbol in enumerate(sorted(self.symbols))}
         decisions = tuple(
             self.judge.decide(row, found, ratios.get(row.symbol, NO_RATIOS), places[row.symbol])
             for row in news
         )
         self._count(found, decisions)
-        await self._write(found, decisions)
-        seen = Seen(found, decisions, self.figures.skipped)
+        seen = Seen(found, decisions, self.figures.skipped, ratios, self.judge.funding_hours)
         if self._on_seen is not None:
             await self._on_seen(seen)
+        await self._write(found, decisions)
         return seen
 
     async def close(self) -> None:
@@ -254,11 +264,10 @@ class Radar:
 
     # -- ratios ------------------------------------------------------------------------------------
 
-    async def _ratios_of(self, news: Sequence[Row], slot_ms: int) -> dict[str, Ratios]:
-        """Ratios of the symbols where they matter, the largest change first; what fails stays missing."""
+    async def _ratios_of(self, wanted: Sequence[str], slot_ms: int) -> dict[str, Ratios]:
+        """Ratios of the symbols where they matter, in this order; what fails stays missing."""
         turn = asyncio.Semaphore(self.terms.at_once)
         end_ms = max(deadline_ms(slot_ms, self.terms.interval_ms), self.source.now_ms() + 1)
-        wanted = [row.symbol for row in news if self.judge.asks_for_ratios(row.symbol)]
         found = await asyncio.gather(*(self._ratio(symbol, turn, end_ms) for symbol in wanted))
         return dict(zip(wanted, found, strict=True))
 
