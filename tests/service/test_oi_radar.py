@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from perpdesk.adapters.binance.hosts import simulated
 from perpdesk.adapters.clocks import VirtualClock
 from perpdesk.adapters.sqlstore import SqlStore
+from perpdesk.adapters.sqlstore.migrate import upgrade
 from perpdesk.config import load, loads
 from perpdesk.config.oi import contradiction
 from perpdesk.domain.errors import ConfigError
@@ -77,8 +78,9 @@ def test_any_rows_are_a_whole_configuration_or_an_error(rows: dict[str, str]) ->
 
 
 async def test_an_edit_holds_from_the_next_poll_and_a_bad_one_changes_nothing(tmp_path: Path) -> None:
-    clock = VirtualClock(START_MS)
-    async with serve(ServeOptions(clock=clock)) as server, await SqlStore.open("sqlite://") as store:
+    clock, url = VirtualClock(START_MS), f"sqlite:///{tmp_path}/desk.sqlite"
+    upgrade(url)
+    async with serve(ServeOptions(clock=clock)) as server, await SqlStore.open(url) as store:
         run = RadarRun(simulated(server.rest_url), clock, settings_of(tmp_path), store)
 
         async def during(_: object) -> None:

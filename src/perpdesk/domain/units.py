@@ -10,7 +10,7 @@ compiled code.
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 
 from perpdesk.domain.errors import InputError, ScaleError
 
@@ -23,6 +23,7 @@ RATE_DIGITS = 8
 # Decimal itself would also take NaN, Infinity, "1_000", " 1 " and the digits of every script.
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?", re.ASCII)
 _LENGTH_MAX = 64
+_WIDE = Context(prec=60)
 
 
 def decimal_of(value: object, field: str = "number") -> Decimal:
@@ -212,11 +213,12 @@ def plain(value: Decimal) -> str:
 
 
 def half_away(value: Decimal, digits: int) -> Decimal:
-    """value rounded to so many places, half away from zero: for tables and reports, never for books."""
-    units, exact = _scaled(value, digits)
-    if not exact:
-        # one place more, cut towards zero, is enough to see whether the rest is at least one half
-        tenths = _scaled(value, digits + 1)[0]
-        step = -1 if value < 0 else 1
-        units = (abs(tenths) + 5) // 10 * step
-    return from_units(units, digits)
+    """value rounded to so many places, half away from zero, however large: for tables and reports, never for
+    books."""
+    if not value.is_finite():
+        raise InputError(f"must be a finite number, was {value}")
+    try:
+        rounded = value.quantize(Decimal((0, (1,), -digits)), rounding=ROUND_HALF_UP, context=_WIDE)
+    except InvalidOperation:
+        raise ScaleError(f"{value} with {digits} decimal places is larger than anything here") from None
+    return rounded if rounded else rounded.copy_abs()

@@ -62,6 +62,7 @@ from perpdesk.engine.live.desk import LiveDesk
 from perpdesk.engine.ownership import Ownership
 from perpdesk.live import Plan, assemble, plan, prepare, refuse_paper_only, write_down
 from perpdesk.market.interest import InterestRows, recorded
+from perpdesk.market.radar.radar import Seen
 from perpdesk.service.first_cover import cover_first
 from perpdesk.service.metrics_file import MetricsFile, write_for_ever
 from perpdesk.service.oi_radar import RadarRun, Settings, keep_polling
@@ -81,6 +82,7 @@ FLATTEN_MS = 60_000
 SHORT_WARMUP_MINUTES = 5_000
 # A warm-up of more requests than this is announced: it takes minutes.
 MANY_REQUESTS = 200
+RADAR_DOWN = "RADAR_DOWN"
 _KEY_RIGHTS, _EXIT = "KEY_RIGHTS", "FLATTEN_ON_EXIT"
 
 
@@ -433,18 +435,25 @@ class Life:
             return []
         trading.again = desk.again
         options = self.options
+
+        async def seen(poll: Seen) -> None:
+            await trading.seen(poll)
+            desk.alarms.clear(RADAR_DOWN, "radar")
+
         radar = self.radar = RadarRun(
             options.hosts,
             self.clock,
             Settings(options.config, options.settings),
             self.store,
-            trading.seen,
+            seen,
             gateway=self.gateway,
             held=lambda: trading.universe.symbols,
             also_asks=trading.asks,
             on_settings=trading.take_settings,
         )
-        return [keep_polling(radar, self.clock)]
+        return [
+            keep_polling(radar, self.clock, lambda text: desk.alarms.sound(RADAR_DOWN, text, key="radar"))
+        ]
 
     async def _journal(self) -> None:
         """What people said while nobody could write it down."""

@@ -184,11 +184,17 @@ class RadarRun:
                 self.radar.recorder.keep_days = loaded.config.oi.snapshot_retention_days
 
 
-async def keep_polling(run: RadarRun, clock: Clock) -> None:
-    """Run until cancelled: a radar that cannot go on begins anew, and positions do not notice."""
+async def keep_polling(
+    run: RadarRun, clock: Clock, trouble: Callable[[str], object] = lambda text: None
+) -> None:
+    """Run until cancelled: a radar that cannot go on says so and begins anew; positions do not notice."""
     while True:
         try:
             await run.run()
         except PerpdeskError as error:
             LOG.error("the radar begins anew in %d s: %s", RESTART_MS // 1000, error)
+            trouble(f"{error}")
+        except Exception as error:
+            LOG.exception("the radar begins anew in %d s", RESTART_MS // 1000)
+            trouble(f"{type(error).__name__}: {error}")
         await clock.sleep_until(clock.now_ms() + RESTART_MS)

@@ -27,9 +27,18 @@ CANDLES = Layout(
     aliases={},
     positional=("open_time", "open", "high", "low", "close", "volume", "close_time", *COLUMNS, "ignore"),
 )
+# Of Binance's own metrics files, by the endpoint that tells them.
+RATIOS = {
+    "sum_toptrader_long_short_ratio": "topLongShortPositionRatio",
+    "sum_taker_long_short_vol_ratio": "takerlongshortRatio",
+    "count_toptrader_long_short_ratio": "topLongShortAccountRatio",
+    "count_long_short_ratio": "globalLongShortAccountRatio",
+}
+_VALUE = "sum_open_interest_value"
 INTEREST = Layout(
     required={"time": TIME, "sum_open_interest": NUMBER},
-    optional={"symbol": TEXT, "sum_open_interest_value": NUMBER},
+    optional={"symbol": TEXT, "sum_open_interest_value": NUMBER, **dict.fromkeys(RATIOS, NUMBER)},
+    nullable=frozenset(RATIOS),
     aliases={
         "create_time": "time",
         "timestamp": "time",
@@ -101,10 +110,14 @@ def candle_details(paths: Iterable[Path | str], symbols: Iterable[str]) -> dict[
 
 @dataclass
 class OpenInterest:
-    """One symbol's rows in time order: (ms, quantity, value or None) as texts of the file's numbers."""
+    """One symbol's rows in time order: (ms, quantity, value or None) as texts of the file's numbers.
+
+    ratios: by endpoint, the long/short ratio at some of the times; without any, the exchange makes them up.
+    """
 
     times: list[int] = field(default_factory=list)
     rows: list[tuple[str, str | None]] = field(default_factory=list)
+    ratios: dict[str, dict[int, str]] = field(default_factory=dict)
 
     def at(self, now_ms: int) -> tuple[int, str] | None:
         """(time, quantity) of the newest row at or before now."""
@@ -124,6 +137,7 @@ def open_interest(paths: Iterable[Path | str], symbols: Iterable[str]) -> dict[s
     """Open interest by symbol from the files under ``paths``. A time given twice: the row with a value."""
     wanted = list(symbols)
     gathered: dict[str, dict[int, tuple[str, str | None]]] = {symbol: {} for symbol in wanted}
+    ratios: dict[str, dict[str, dict[int, str]]] = {symbol: {} for symbol in wanted}
     for source in find(paths, field="--oi"):
         name = _symbol_in_name(source, wanted)
         for batch in _interest_batches(source):
@@ -141,8 +155,13 @@ def open_interest(paths: Iterable[Path | str], symbols: Iterable[str]) -> dict[s
                     before = gathered[symbol].get(ms)
                     if before is None or before[1] is None:
                         gathered[symbol][ms] = (plain(Decimal(repr(quantity))), text)
+                    for column, endpoint in RATIOS.items():
+                        told = batch.values.get(column)
+                        if told is not None and told[i] == told[i]:
+                            said = plain(Decimal(repr(float(told[i]))))
+                            ratios[symbol].setdefault(endpoint, {})[ms] = said
     return {
-        symbol: OpenInterest(sorted(rows), [rows[ms] for ms in sorted(rows)])
+        symbol: OpenInterest(sorted(rows), [rows[ms] for ms in sorted(rows)], ratios[symbol])
         for symbol, rows in gathered.items()
         if rows
     }
@@ -155,7 +174,8 @@ def _interest_batches(source: Source) -> list[Batch]:
     except DataError as error:
         if error.rule != "value":
             raise
-    return list(batches(source, replace(INTEREST, optional={"symbol": TEXT})))
+    kept = {name: kind for name, kind in INTEREST.optional.items() if name != _VALUE}
+    return list(batches(source, replace(INTEREST, optional=kept)))
 
 
 def _symbol_in_name(source: Source, symbols: list[str]) -> str | None:

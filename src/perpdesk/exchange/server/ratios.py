@@ -3,7 +3,8 @@
 A row belongs to a period of candles that is over; a period without candles has none. What the tape knows is
 exact (taker volumes where the file has them, prices). What no file knows is invented, the same for the same
 seed: a share of longs per contract that drifts every four hours and wavers every period, in which the crowd
-leans against the move of the period and the big positions lean with it.
+leans against the move of the period and the big positions lean with it. A file of open interest that has
+ratios, too, is told as it is.
 """
 
 from __future__ import annotations
@@ -103,6 +104,18 @@ def bought_lots(seed: int, contract: int, row: candles.Row) -> int:
     return int(row[5] * max(0, min(PPM, share)) // PPM)
 
 
+def _recorded(call: Call, name: str, found: Span) -> list[tuple[int, str]] | None:
+    """(time, ratio) of a file's rows on the period's grid; None where no file tells any."""
+    interest = call.server.options.open_interest.get(call.params["symbol"].upper())
+    if interest is None or not interest.ratios:
+        return None
+    first_ms, last_ms, limit, from_start = found
+    length = candles.INTERVALS[call.params["period"]]
+    rows = sorted(interest.ratios.get(name, {}).items())
+    on_grid = [(ms, told) for ms, told in rows if ms % length == 0 and first_ms <= ms <= last_ms]
+    return on_grid[:limit] if from_start else on_grid[-limit:]
+
+
 def _crowd(name: str) -> Callable[[Call], Answer]:
     def answer(call: Call) -> Answer:
         wrong = checked(call, "symbol", "period")
@@ -110,6 +123,9 @@ def _crowd(name: str) -> Callable[[Call], Answer]:
         if isinstance(found, Refusal):
             return found
         contract = call.world.by_symbol[call.params["symbol"].upper()]
+        told = _recorded(call, name, found)
+        if told is not None:
+            return [{"symbol": contract.symbol, "longShortRatio": r, "timestamp": ms} for ms, r in told]
         out: list[dict[str, Any]] = []
         for row in _rows(call, contract, found):
             share = long_share_ppm(call.world.rules.seed, contract.index, name, row) // 100
@@ -134,6 +150,9 @@ def takers(call: Call) -> Answer:
     if isinstance(found, Refusal):
         return found
     contract = call.world.by_symbol[call.params["symbol"].upper()]
+    told = _recorded(call, "takerlongshortRatio", found)
+    if told is not None:
+        return [{"buySellRatio": r, "timestamp": ms} for ms, r in told]
     out = []
     for row in _rows(call, contract, found):
         bought = bought_lots(call.world.rules.seed, contract.index, row)

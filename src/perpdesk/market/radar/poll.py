@@ -16,6 +16,8 @@ from perpdesk.market.radar.source import Interest, InterestSource, Mark
 
 # A symbol's own time of open interest may be this old; older says nothing about now.
 INTEREST_AGE_MAX_MS = 90_000
+# More than this of anything is no open interest.
+AMOUNT_MAX = Decimal(10) ** 18
 _ATTEMPTS = 2
 # Of a polling interval: what is not there by then is missing.
 _DEADLINE_SHARE = (3, 4)
@@ -120,7 +122,7 @@ async def _ask(
 def _checked(found: Interest, symbol: str, now_ms: int) -> tuple[Decimal | None, str, int]:
     if found.symbol != symbol:
         return None, OTHER_SYMBOL, now_ms
-    if not found.amount.is_finite() or found.amount <= 0:
+    if not found.amount.is_finite() or not 0 < found.amount < AMOUNT_MAX:
         return None, NOT_A_NUMBER, now_ms
     if now_ms - found.told_ms > INTEREST_AGE_MAX_MS:
         return None, OLD, now_ms
