@@ -307,6 +307,8 @@ class Loop(asyncio.AbstractEventLoop):
         hook, silence = sys.unraisablehook, logging.root.manager.disable
         sys.unraisablehook = lambda _: None
         logging.disable(logging.CRITICAL)
+        outer = asyncio._get_running_loop()
+        asyncio._set_running_loop(self)  # what a ``finally`` shields must not make a loop of its own
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -320,6 +322,7 @@ class Loop(asyncio.AbstractEventLoop):
                 self._grave.clear()
                 gc.collect()  # what stands in circles ends here too, in silence
         finally:
+            asyncio._set_running_loop(outer)
             sys.unraisablehook = hook
             logging.disable(silence)
 
