@@ -33,7 +33,7 @@ from perpdesk.engine.live.desk import LiveDesk
 from perpdesk.engine.ownership import Ownership
 from perpdesk.exchange.core.accounts import Keys
 from perpdesk.exchange.core.world import Rules
-from perpdesk.exchange.server import RunningServer, ServeOptions
+from perpdesk.exchange.server import RunningServer, ServeOptions, actor
 from perpdesk.exchange.server.app import build
 from perpdesk.exchange.server.details import OpenInterest
 from perpdesk.kernel.records import MINUTE_MS, bar_dt, zeros
@@ -94,6 +94,7 @@ class Stage:
     lives: list[Process] = field(default_factory=list)
     venue_class: type[BinanceVenue] = BinanceVenue
     alarms: list[str] = field(default_factory=list)
+    is_silent: bool = False  # no marks, no candles
 
     # -- the process -------------------------------------------------------------------------
 
@@ -231,7 +232,8 @@ class Stage:
         while True:
             await self.loop.pause(1_000 - self.loop.now_ms % 1_000)
             self.server.pass_time(self.loop.now_ms)
-            self.show()
+            if not self.is_silent:
+                self.show()
 
     def show(self, *, klines: bool = True) -> None:
         """Everybody who listens sees marks and candles."""
@@ -263,6 +265,11 @@ class Stage:
     def jump(self, symbol: str, price: str) -> None:
         """The market is there at once."""
         self.server.tick(symbol, price)
+
+    def person(self, action: str, **arguments: Any) -> list[Any]:
+        """Somebody does something in the app."""
+        done: list[Any] = actor.act(self.server, {"action": action, **arguments})["done"]
+        return done
 
     def interest_is(self, symbol: str, amount: float | None, ratios: Sequence[str] | None = BEST) -> None:
         """What the exchange tells of open interest and ratios from now on. None: nothing."""

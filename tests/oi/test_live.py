@@ -10,6 +10,8 @@ from tests.oi.stage import Stage, play, theatre
 
 from perpdesk.simulation.database import Files, files
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def kept() -> Iterator[Files]:

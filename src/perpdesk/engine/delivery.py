@@ -655,6 +655,11 @@ class Delivery(Executor):
         self.on_refused(order, answer)
         if answer.code == WOULD_TRIGGER and k == SLOT_STOP:
             self.exit_now(v, s, TAG_EXCHANGE_STOP)
+        if answer.code == WOULD_TRIGGER and order.kind == TAKE_PROFIT and self._is_still_wanted(order):
+            books = self.books  # the price is there already: its lots go at market
+            self.sleeves[v].compiled.book_trigger(books.positions, books.slots, books.heads, v, s, k)
+            self.wake(s)
+            return []
         if (v, s) in self.codes:
             tried: list[NewOrder] = []
 
@@ -675,6 +680,10 @@ class Delivery(Executor):
                 return await self._answered(found[0], tag, False, found[1])
         line.wait_until_ms = now_ms + min(AGAIN_MAX_MS, AGAIN_MS << min(line.refusals - 1, 3))
         return [line.wait_until_ms]
+
+    def _is_still_wanted(self, order: NewOrder) -> bool:
+        slot = self.books.slots[order.sleeve, order.symbol, order.slot]
+        return bool(slot.kind == order.kind and slot.side == order.side and slot.price == order.price)
 
     def exit_now(self, v: int, s: int, tag: int) -> None:
         """Want everything of a sleeve out at market; its stops stay until it is flat."""

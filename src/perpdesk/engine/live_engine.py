@@ -30,6 +30,7 @@ from perpdesk.engine.reconcile.attribute import (
 )
 from perpdesk.engine.recorder import Booked
 from perpdesk.kernel.records import (
+    ABSENT_MS,
     MARKET,
     NONE,
     SLOT_ENTRY,
@@ -47,6 +48,7 @@ from perpdesk.ports import (
     Message,
     NewOrder,
     OrderGone,
+    StepClosed,
     Traded,
     Triggered,
     VenueFill,
@@ -162,6 +164,13 @@ class LiveEngine(Engine):
         else:
             await super().handle(message)
 
+    async def _step_closed(self, m: StepClosed) -> None:
+        """As everywhere; and where a minute has no price, what is due by its time is due all the same."""
+        await super()._step_closed(m)
+        for v, s in np.argwhere(self.books.positions["lots"] != 0).tolist():
+            if m.bars["open_ms"][s] == ABSENT_MS and m.now_ms >= self.books.heads[v, s].next_ms:
+                await self._ask_at_step(v, s, m.now_ms)
+
     async def react(self, s: int, price: int, ms: int) -> None:
         """Ask every sleeve about a symbol at this price."""
         await self._react_in_path(s, price, ms)
@@ -227,12 +236,19 @@ class LiveEngine(Engine):
             parts += attribute(fact.side, rest, fees[1], others, int(self.external[s]))
             self.outside.alarm("OVERCLOSED", f"{fact.client_id} sold more than its sleeve held")
         await self._book(fact, parts, tag, Cause.FOREIGN, place if is_slots else None)
+        if not is_slots:
+            self.count_on_slot(place, fact.side, own)
         held_open = self.executor.open.get(place)
         delivery.filled_part(fact.client_id, fact.lots)
         if is_slots and held_open is not None and held_open.client_id == fact.client_id:
             self.executor.follow(v, s, k)
         await self._react_in_path(s, fact.price, fact.ms)
         return True
+
+    def count_on_slot(self, place: Place, side: int, lots: int) -> None:
+        """A fill that was not booked through its slot: the slot has traded it all the same."""
+        name = "bought" if side > 0 else "sold"
+        self.books.slots[name][place] += lots
 
     async def _forced_close(self, m: ForcedClose) -> None:
         await self._outside_fill(

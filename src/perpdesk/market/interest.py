@@ -75,7 +75,8 @@ def read(paths: Iterable[Path | str], symbols: Sequence[str]) -> InterestRows:
 def recorded(
     snapshots: Iterable[OiSnapshot], anomalies: Iterable[OiAnomaly], symbols: Sequence[str]
 ) -> InterestRows:
-    """The rows of a database's polls, each at its poll's time; ratios where the radar had asked for them."""
+    """The rows of a database's polls, each at its poll's time; ratios where the radar had asked for them. A
+    poll that knew no mark price says nothing, as it did when it came."""
     ratios = {
         (one.symbol, one.poll_ms): (
             one.ratio_top_position, one.ratio_taker, one.ratio_top_account, one.ratio_global
@@ -84,7 +85,7 @@ def recorded(
     }  # fmt: skip
     found: dict[str, dict[int, np.record]] = {symbol: {} for symbol in symbols}
     for one in snapshots:
-        if one.symbol in found:
+        if one.symbol in found and one.mark_price is not None:
             hours = one.funding_interval_h or _FUNDING_HOURS
             found[one.symbol][one.poll_ms] = row_of(
                 one.poll_ms, one.open_interest, one.funding_rate, hours, ratios.get((one.symbol, one.poll_ms))

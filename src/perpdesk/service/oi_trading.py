@@ -18,6 +18,7 @@ from perpdesk.kernel.records import SLOT_ENTRY, zeros
 from perpdesk.kernel.replay import Books
 from perpdesk.live import Plan
 from perpdesk.market.interest import Arrivals, row_of
+from perpdesk.market.radar.judge import RATIO_AGE_MAX_MS
 from perpdesk.market.radar.poll import Poll
 from perpdesk.market.radar.radar import Seen
 from perpdesk.market.radar.source import FUNDING_HOURS, NO_RATIOS
@@ -67,13 +68,15 @@ class InterestTrading:
         self._change_exits_if_flat()
         for row in poll.rows:
             s = self._places.get(row.symbol)
-            if s is None or row.amount is None:
+            if s is None or row.amount is None or row.mark is None:  # no mark price: nothing is scored
                 continue
             ratios = seen.ratios.get(row.symbol, NO_RATIOS)
+            if poll.slot_ms - ratios.told_ms > RATIO_AGE_MAX_MS:
+                ratios = NO_RATIOS
             made = row_of(
                 poll.slot_ms,
                 row.amount,
-                None if row.mark is None else row.mark.rate,
+                row.mark.rate,
                 seen.funding_hours.get(row.symbol, FUNDING_HOURS),
                 (ratios.top_position, ratios.taker, ratios.top_account, ratios.crowd),
                 poll.is_degraded,

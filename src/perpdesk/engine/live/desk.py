@@ -479,11 +479,13 @@ class LiveDesk:
         assert self.reconciler is not None
         report = await self.reconciler.once()
         self._rounds_failed = 0 if report.is_complete else self._rounds_failed + 1
-        if report.is_complete:
-            try:
+        try:
+            if report.is_complete:
                 self.protection.exchange_showed(await self.venue.legs(), await self.venue.open_orders())
-            except PerpdeskError as error:
-                LOG.warning("the exchange's list could not be read: %s", error)
+            else:
+                self.protection.orders_showed(await self.venue.open_orders())
+        except PerpdeskError as error:
+            LOG.warning("the exchange's list could not be read: %s", error)
         await self.outside.look()
         return report
 

@@ -94,6 +94,12 @@ class Protection:
         for leg in legs:
             if leg.symbol < 0:
                 self.alarms.sound("OUTSIDE_POSITION", f"{leg.name} is held and not in this run", key=leg.name)
+        self.orders_showed(orders)
+
+    def orders_showed(self, orders: Sequence[OpenOrder]) -> None:
+        """A complete REST read of open orders, whatever became of the positions' one: a stop that stands does
+        not stand less because another question was not answered."""
+        now_ms = self.clock.now_ms()
         listed = {order.client_id for order in orders}
         for order in orders:
             self.seen_ms[order.client_id] = now_ms

@@ -31,12 +31,14 @@ from perpdesk.engine.reconcile.adopt import Claim, adoption
 from perpdesk.engine.reconcile.entry_time import Found
 from perpdesk.engine.recorder import Entry
 from perpdesk.engine.recording import StoreRecorder
+from perpdesk.kernel.guard import trigger_price
 from perpdesk.kernel.records import (
     BUY,
     MARKET,
     SELL,
     SLOT_ENTRY,
     SLOT_EXIT,
+    SLOT_STOP,
     TAG_COMMAND,
     TAG_ENTRY,
     TAG_NAMES,
@@ -241,6 +243,10 @@ class Recovery:
                 books.account, books.instruments, books.positions, books.slots, books.heads,
                 v, s, side, price, lots, fee_e8, tag, fill.fill_ms,
             )  # fmt: skip
+            named = parse(fill.client_id or "")
+            own = engine.place_of(fill.client_id or "")
+            if named is not None and own is not None and named.position_code == row.position_code:
+                engine.count_on_slot((v, s, own[1]), side, lots)
             engine.seen.add((s, fill.trade_id))
             engine.newest_fill_ms[s] = max(engine.newest_fill_ms.get(s, 0), fill.fill_ms)
             folded.append((side, price, lots, realised, fee_e8, fill.fill_ms))
@@ -387,7 +393,19 @@ class Recovery:
             engine.delivery.drop(ours)  # an earlier attempt beside a later one
         else:
             engine.delivery.adopt(ours, TAG_NONE)
+        if k == SLOT_STOP:
+            self._arm_by(ours)
         return 1
+
+    def _arm_by(self, stop: NewOrder) -> None:
+        """A stop that stands where only an armed position has it: it was armed, whatever the row says."""
+        v, s = stop.sleeve, stop.symbol
+        position, guard = self.engine.books.positions[v, s], self.engine.sleeves[v].mind.guards[0]
+        if position.armed or position.lots == 0 or guard.ratchet_ppm <= 0:
+            return
+        instrument, side = self.engine.books.instruments[s], 1 if position.lots > 0 else -1
+        if stop.price == trigger_price(position, instrument, int(guard.ratchet_ppm), side):
+            position.armed, position.best = 1, stop.price
 
 
 def _is_one_trade(a: FillRow, b: FillRow) -> bool:
