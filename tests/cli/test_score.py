@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from decimal import Decimal
 from pathlib import Path
 
@@ -26,45 +25,46 @@ V2 = [("10", "0.4", "0"), ("-4", "0.4", "-0.1"), ("3", "0.4", "0.05"), ("-6", "0
 V3 = [("2", "0.4", "0"), ("1", "0.4", "0"), ("-2.5", "0.4", "0")]
 
 
+async def write_vector_24(url: str) -> None:
+    """Finished positions of both versions, one of them liquidated, and an entry that never filled."""
+    async with await SqlStore.open(url) as store:
+        sha = await store.save_params_snapshot("{}", T0)
+        for version, rows in (("v2", V2), ("v3", V3)):
+            await store.save_strategy_version(
+                StrategyVersion(name=version, scorer=version, params={}, params_hash=sha, created_ms=T0)
+            )
+            for k, figures in enumerate([*rows, None]):
+                code = await store.open_position(
+                    NewPosition(
+                        account_id=ACCOUNT, symbol="BTCUSDT", position_side=PositionSide.LONG,
+                        signal_version=version, quantity=D(1), notional_value=D(100), margin=D(20),
+                        leverage=5, params_hash=sha, created_ms=T0 + k * HOUR_MS,
+                    ),
+                    None,
+                )  # fmt: skip
+                gross, fee, funding = (D(figure) for figure in figures or ("0", "0", "0"))
+                if figures:
+                    await store.update_position(
+                        code, T0 + k * HOUR_MS, open_ms=T0 + k * HOUR_MS, status=PositionStatus.OPEN
+                    )
+                last = version == "v2" and k == 3
+                await store.close_position(
+                    code,
+                    T0 + k * HOUR_MS + 1_800_000,
+                    PositionEnd(
+                        close_reason="LIQUIDATION" if last else "TIMEOUT" if figures else "ENTRY_ABORTED",
+                        close_ms=T0 + k * HOUR_MS + 1_800_000,
+                        realized_pnl=gross, commission=fee, funding=funding,
+                        exit_price=D(100) if figures else None,
+                        status=PositionStatus.LIQUIDATED if last else PositionStatus.CLOSED,
+                    ),
+                )  # fmt: skip
+
+
 @pytest.fixture
 def traded(books: Books) -> Books:
-    """Finished positions of both versions, one of them liquidated, and an entry that never filled."""
-
-    async def write() -> None:
-        async with await SqlStore.open(books.url) as store:
-            sha = await store.save_params_snapshot("{}", T0)
-            for version, rows in (("v2", V2), ("v3", V3)):
-                await store.save_strategy_version(
-                    StrategyVersion(name=version, scorer=version, params={}, params_hash=sha, created_ms=T0)
-                )
-                for k, figures in enumerate([*rows, None]):
-                    code = await store.open_position(
-                        NewPosition(
-                            account_id=ACCOUNT, symbol="BTCUSDT", position_side=PositionSide.LONG,
-                            signal_version=version, quantity=D(1), notional_value=D(100), margin=D(20),
-                            leverage=5, params_hash=sha, created_ms=T0 + k * HOUR_MS,
-                        ),
-                        None,
-                    )  # fmt: skip
-                    gross, fee, funding = (D(figure) for figure in figures or ("0", "0", "0"))
-                    if figures:
-                        await store.update_position(
-                            code, T0 + k * HOUR_MS, open_ms=T0 + k * HOUR_MS, status=PositionStatus.OPEN
-                        )
-                    last = version == "v2" and k == 3
-                    await store.close_position(
-                        code,
-                        T0 + k * HOUR_MS + 1_800_000,
-                        PositionEnd(
-                            close_reason="LIQUIDATION" if last else "TIMEOUT" if figures else "ENTRY_ABORTED",
-                            close_ms=T0 + k * HOUR_MS + 1_800_000,
-                            realized_pnl=gross, commission=fee, funding=funding,
-                            exit_price=D(100) if figures else None,
-                            status=PositionStatus.LIQUIDATED if last else PositionStatus.CLOSED,
-                        ),
-                    )  # fmt: skip
-
-    asyncio.run(write())
+    """Both versions have traded."""
+    asyncio.run(write_vector_24(books.url))
     return books
 
 
@@ -83,25 +83,6 @@ def test_compare_is_vector_24(perpdesk: Perpdesk, traded: Books) -> None:
     pair = found["pairs"]["v2 - v3"]  # type: ignore[index]
     assert (pair["hours"], pair["same_bars"], pair["difference"]) == (4, 3, "2.05000000")
     assert pair["p_value"] == 0.875  # of sixteen signs two come nearer to nothing
-
-
-def test_daily_and_plain_sql_say_the_same(perpdesk: Perpdesk, traded: Books) -> None:
-    found = report(perpdesk, traded, "daily", "--version", "v2", "--days", "7")
-    (day,) = found["days"]  # type: ignore[misc]
-    text = (Path(__file__).parents[2] / "docs" / "strategies" / "score.md").read_text()
-    statement = text.partition("-- daily\n")[2].partition(";")[0]
-    connection = sqlite3.connect(traded.path)
-    values = {"account": ACCOUNT, "from": "2025-05-17", "until": "2025-05-25"}
-    (row,) = connection.execute(statement, values).fetchall()
-    statement = text.partition("-- compare\n")[2].partition(";")[0]
-    both = connection.execute(statement, values).fetchall()
-    connection.close()
-    assert row == ("2025-05-24", 4, 2, 0.5, 0.75, 3.0, 1.6, -0.05, 1.35)
-    assert [day[name] for name in ("day", "trades", "wins", "win_rate")] == list(row[:4])
-    assert [D(day[name]) for name in ("avg_pnl", "total_pnl", "commission", "funding", "net")] == [
-        D(str(value)) for value in row[4:]
-    ]
-    assert both == [("v2", 4, 0.5, 3.0, 1.35, 0.34, 0.1231), ("v3", 3, 0.6667, 0.5, -0.7, -0.23, 0.4)]
 
 
 def test_a_version_that_never_ran_is_named(perpdesk: Perpdesk, traded: Books) -> None:
