@@ -183,6 +183,7 @@ RANGE = [
     ("sma_cross: {timeout_minutes: 99999999999999}", "E09", "sma_cross.timeout_minutes"),
     ("sma_cross: {cooldown_s: 86401}", "E10", "sma_cross.cooldown_s"),
     ("score: {cooldown_s: -1}", "E10", "score.cooldown_s"),
+    ("score: {cooldown_manual_s: 86401}", "E10", "score.cooldown_manual_s"),
     (guardian("fixed_stop: 0"), "E09", f"{GUARDIAN}.fixed_stop"),
     (guardian("fixed_stop: 0.03"), "E09", f"{GUARDIAN}.fixed_stop"),
     (guardian("fixed_stop: -0.51"), "E09", f"{GUARDIAN}.fixed_stop"),

@@ -81,6 +81,9 @@ def test_one_timed_stop_in_front_of_the_fixed_one_is_clean() -> None:
          [("L08", "W", "score.versions[1].params.min_score_long")]),
         (["score.versions.v3.params.min_score_short=37.800001"],
          [("L08", "W", "score.versions[1].params.min_score_short")]),
+        (["score.versions.v2.params.min_score_to_trade=70.000001", "score.rating.bonuses=[0.05, 0.3]"],
+         [("L08", "W", "score.versions[0].params.min_score_to_trade")]),
+        (["score.versions.v2.params.min_score_to_trade=95", "score.rating.enabled=false"], []),
         # the shipped grids meet nowhere; 600 and 300 meet where the offsets are equal modulo 300
         (["score.versions.v2.start_offset_s=300"], [("L07", "W", "score.versions[1].start_offset_s")]),
         # L10: a timed stop longer than the shortest life

@@ -85,7 +85,12 @@ def test_sma_cross() -> None:
         "stop_ppm": 30_000,
         "timeout_ms": 7_200_000,
     }
-    assert told(sleeve.limits) == {"family": FAMILY_SMA_CROSS, "positions_max": 5, "cooldown_ms": 60_000}
+    assert told(sleeve.limits) == {
+        "family": FAMILY_SMA_CROSS,
+        "positions_max": 5,
+        "cooldown_ms": 60_000,
+        "cooldown_manual_ms": 0,
+    }
 
 
 def test_sma_cross_without_a_trailing_order() -> None:
@@ -115,7 +120,12 @@ def test_score() -> None:
         "timeout_ratio": [0.9, 0.8, 0.7, 0.0],
         "timeout_ms": [21_600_000, 18_000_000, 14_400_000, 10_800_000],
     }
-    assert told(sleeve.limits) == {"family": FAMILY_SCORE, "positions_max": 20, "cooldown_ms": 900_000}
+    assert told(sleeve.limits) == {
+        "family": FAMILY_SCORE,
+        "positions_max": 20,
+        "cooldown_ms": 900_000,
+        "cooldown_manual_ms": 3_600_000,
+    }
 
 
 def test_score_v3() -> None:

@@ -104,11 +104,12 @@ def account_record(cash=10_000, **fields):
     return record
 
 
-def sleeve_records(count=1, *, positions_max=100, cooldown_ms=0, families=None):
+def sleeve_records(count=1, *, positions_max=100, cooldown_ms=0, cooldown_manual_ms=0, families=None):
     """[count] sleeves, all of one family unless families are given."""
     records = zeros(count, sleeve_dt)
     records["positions_max"] = positions_max
     records["cooldown_ms"] = cooldown_ms
+    records["cooldown_manual_ms"] = cooldown_manual_ms
     if families is not None:
         records["family"] = families
     return records

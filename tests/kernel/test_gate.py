@@ -34,6 +34,8 @@ from perpdesk.kernel.records import (
     SLOT_STOP,
     STOP,
     TAG_ENTRY,
+    TAG_MANUAL,
+    TAG_TIMEOUT,
     VERDICT_NAMES,
 )
 from perpdesk.kernel.replay import new_books
@@ -120,10 +122,10 @@ def judged(room, **candidate):
 
 
 # --- one row for every verdict
-def closed(closed_ms, side, cooldown_ms=900_000):
-    room = Room(sleeve={"cooldown_ms": cooldown_ms})
+def closed(closed_ms, side, cooldown_ms=900_000, tag=TAG_TIMEOUT):
+    room = Room(sleeve={"cooldown_ms": cooldown_ms, "cooldown_manual_ms": 3_600_000})
     position = room.books.positions[0, 0]
-    position.closed_ms, position.closed_side = closed_ms, side
+    position.closed_ms, position.closed_side, position.closed_tag = closed_ms, side, tag
     return room
 
 
@@ -144,6 +146,9 @@ VERDICTS = [
     ("COOLDOWN", lambda: closed(START_MS - 899_999, BUY), {}),
     ("APPROVED", lambda: closed(START_MS - 900_000, BUY), {}),
     ("APPROVED", lambda: closed(START_MS - 1, BUY), {"side": SELL}),
+    ("COOLDOWN", lambda: closed(START_MS - 3_599_999, BUY, tag=TAG_MANUAL), {}),
+    ("APPROVED", lambda: closed(START_MS - 3_600_000, BUY, tag=TAG_MANUAL), {}),
+    ("COOLDOWN", lambda: closed(START_MS - 3_600_000, BUY, 3_600_001, tag=TAG_MANUAL), {}),
     ("MAX_POSITIONS", lambda: Room(sleeve={"positions_max": 1}).hold(1, s=1), {}),
     ("MAX_POSITIONS", lambda: Room(sleeve={"positions_max": 1}).pend(1, s=1), {}),
     ("MAX_POSITIONS", lambda: Room(sleeve={"positions_max": 0}), {}),

@@ -49,6 +49,10 @@ def closed(minutes: int, **changes: Any) -> PositionRow:
     )
 
 
+def by_person(minutes: int) -> PositionRow:
+    return msgspec.structs.replace(closed(minutes), close_reason="MANUAL")
+
+
 def switched(on: bool) -> TradingControl:
     return TradingControl(
         account_id=1, trading_type="usdt_futures", trading_enabled=on, updated_by="ann", updated_ms=AT_MS,
@@ -84,6 +88,7 @@ REFUSALS = [
     ({"owner": "oi_breakout"}, "SYMBOL_TAKEN"),
     ({"external": True}, "EXTERNAL_LOTS"),
     ({"positions": (closed(14),)}, "COOLDOWN"),
+    ({"positions": (by_person(59),)}, "COOLDOWN"),
     (
         {"positions": tuple(row(id=n, symbol=f"S{n}USDT", notional_value=D(1)) for n in range(20))},
         "MAX_POSITIONS",
@@ -101,7 +106,7 @@ def test_each_rule_refuses_alone(changes: dict[str, Any], code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "one", [closed(15), closed(14, position_side=SHORT), closed(14, signal_version="v3")]
+    "one", [closed(15), by_person(60), closed(14, position_side=SHORT), closed(14, signal_version="v3")]
 )
 def test_what_does_not_cool_down(one: PositionRow) -> None:
     assert refused(replace(CLEAN, positions=(one,))) == []

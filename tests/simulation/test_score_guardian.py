@@ -8,21 +8,25 @@ a dead one is its heartbeat. A guardian that stands still beside openers that li
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 from tests.simulation.scene import Scene, played
 
+from perpdesk.app import sleeves_of
+from perpdesk.config.load import loads
 from perpdesk.domain.ownership import Heartbeat
 from perpdesk.engine.heartbeat import STALE_MS, is_fresh
 from perpdesk.engine.live.protection import ROUND_MS, Protection
 from perpdesk.simulation.database import Files
 from perpdesk.simulation.desk import DeskSubject
-from perpdesk.simulation.lineup import SCORES, lineup
+from perpdesk.simulation.lineup import _ACCOUNT, _SCORES, SCORES, lineup
 from perpdesk.simulation.subject import Life
 
 pytestmark = pytest.mark.slow
 BTC, ETH = 0, 1
 MINUTE_MS = 60_000
+CONFIG = _ACCOUNT % (6, 8000) + _SCORES
 TIMEOUT_MS = 8 * MINUTE_MS  # of the lineup's positions
 
 
@@ -170,3 +174,52 @@ def test_exits_go_on_while_the_guardian_stands_still(folder: Files, stands_still
         stage.check_sums()
 
     play(folder, script, 28)
+
+
+def patient(seed: int) -> DeskSubject:
+    """Both scorers, with a cooldown of seven minutes (an hour after a person's close)."""
+    known = lineup(SCORES)
+    loaded = loads(CONFIG.replace("cooldown_s: 30", "cooldown_s: 420"))
+    sleeves = tuple(sleeves_of(loaded, ("score_v2", "score_v3")))
+    return DeskSubject(seed, replace(known, loaded=loaded, sleeves=sleeves))
+
+
+def again(stage: Stage) -> list[tuple[int, int, int, str]]:
+    """For each entry that followed another of its version, symbol and side: minutes since that one closed,
+    the bars of both entries, why it was closed."""
+    rows = stage.it.file.read(
+        "SELECT signal_version, symbol, position_side, created_ms, close_reason,"
+        " (julianday(close_time) - 2440587.5) * 86400000 AS closed FROM futures_positions ORDER BY id"
+    )
+    found, last = [], {}
+    for row in rows:
+        key = row["signal_version"], row["symbol"], row["position_side"]
+        bar_ms = 60 * MINUTE_MS if key[0] == "v2" else 15 * MINUTE_MS
+        before = last.get(key)
+        if before is not None:
+            minutes = round(row["created_ms"] - before["closed"]) // MINUTE_MS
+            bars = before["created_ms"] // bar_ms, row["created_ms"] // bar_ms
+            found.append((minutes, *bars, before["close_reason"]))
+        last[key] = row
+    return found
+
+
+def test_a_restart_forgets_neither_the_cooldown_nor_the_bar(folder: Files) -> None:
+    """Closed by the exchange's stop, restarted: nobody enters again before seven minutes, nor on the same bar."""
+
+    async def script(scene: Scene) -> None:
+        stage = Stage(scene.it)
+        await stage.both_hold()
+        last = stage.world.markets[BTC].last
+        stage.it.market._to(BTC, last + stage.away * last * 3 // 100, walk=True)
+        await stage.until(lambda: stage.net() == 0 and stage.rows() == {}, 60, "the stops close it")
+        await stage.switch(1)
+        await stage.restart()
+        await stage.it.loop.pause(25 * MINUTE_MS)
+        followed = again(stage)
+        assert followed, "somebody enters again, in time"
+        for minutes, before, bar, _ in followed:
+            assert minutes >= 7
+            assert bar > before
+
+    played(folder, patient, script, minutes=36)

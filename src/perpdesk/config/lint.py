@@ -31,8 +31,6 @@ STRATEGIES = ("score", "sma_cross")
 
 # The maintenance margin rate of a first bracket that is not known.
 MMR_FRACTION_UNKNOWN = Decimal("0.025")
-# A symbol rated L2 needs this share of the highest score on top of the threshold.
-RATING_BONUS_WORST = Decimal("0.1")
 V2_SCORE_MAX, V3_SCORE_MAX = Decimal(100), Decimal(42)
 # Of the exchange's 200 conditional orders per account, ten are kept free.
 CONDITIONAL_ORDERS_MAX = 190
@@ -177,7 +175,10 @@ def _versions(
         # The stop is common to all versions, so the key to change is the leverage.
         yield from _liquidation(config, widest, leverage_of(config, version), mmr, f"{path}.leverage")
         yield from _ceiling(config, version.max_positions, f"{path}.max_positions")
-        yield from _reachable(version, f"{path}.params")
+        # A symbol at the worst level that still trades needs this share of the highest score on top.
+        rating = config.score.rating
+        bonus = max(rating.bonuses) if rating.enabled else Decimal(0)
+        yield from _reachable(version, bonus, f"{path}.params")
     for (_, one), (j, other) in combinations(enabled, 2):
         step = gcd(one.scan_interval_s, other.scan_interval_s)
         if (one.start_offset_s - other.start_offset_s) % step == 0:
@@ -199,7 +200,7 @@ def _versions(
         )
 
 
-def _reachable(version: V2Version | V3Version, path: str) -> Iterator[Finding]:
+def _reachable(version: V2Version | V3Version, share: Decimal, path: str) -> Iterator[Finding]:
     """Can a symbol with the worst rating bonus still reach the thresholds?"""
     if isinstance(version, V2Version):
         most = V2_SCORE_MAX
@@ -208,7 +209,7 @@ def _reachable(version: V2Version | V3Version, path: str) -> Iterator[Finding]:
         most = V3_SCORE_MAX
         params = version.params
         thresholds = {"min_score_long": params.min_score_long, "min_score_short": params.min_score_short}
-    bonus = RATING_BONUS_WORST * most
+    bonus = share * most
     for key, threshold in thresholds.items():
         if threshold + bonus > most:
             yield Finding(

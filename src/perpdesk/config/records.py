@@ -174,6 +174,7 @@ def _version_sleeve(config: Config, version: V2Version | V3Version) -> Sleeve:
         timeouts=timeouts or ((0.0, 0),),  # none: one rule for every score, without a limit
     )
     limits = _limits(config, FAMILY_SCORE, version.max_positions, config.score.cooldown_s)
+    limits.cooldown_manual_ms = config.score.cooldown_manual_s * _SECOND_MS
     return Sleeve(version.name, strategy, params, score_guard(config), limits)
 
 

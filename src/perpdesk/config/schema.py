@@ -252,6 +252,7 @@ class Score(Section, frozen=True, kw_only=True):
     )
     guardian: Guardian = Guardian()
     cooldown_s: Seconds = 900
+    cooldown_manual_s: Seconds = 3600
     rating: Rating = Rating()
 
 

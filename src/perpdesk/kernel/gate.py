@@ -31,6 +31,7 @@ from perpdesk.kernel.records import (
     STOP_BEYOND_LIQUIDATION,
     SYMBOL_TAKEN,
     TAG_ENTRY,
+    TAG_MANUAL,
     TRADING_DISABLED,
     VERDICT_NONE,
     WORST_CASE,
@@ -190,10 +191,13 @@ def _verdict(account, sleeves, instruments, positions, slots, heads, v, s, now_m
             entering = heads[u, s].plan.side
         if positions[u, s].lots * head.cand_side < 0 or entering * head.cand_side < 0:
             return OPPOSITE_SIDE, 0  # the exchange nets: the other version would be closed
+    cooldown_ms = sleeves[v].cooldown_ms
+    if position.closed_tag == TAG_MANUAL:  # a person knows something
+        cooldown_ms = max(cooldown_ms, sleeves[v].cooldown_manual_ms)
     if (
         position.closed_ms > 0
         and position.closed_side == head.cand_side
-        and now_ms - position.closed_ms < sleeves[v].cooldown_ms
+        and now_ms - position.closed_ms < cooldown_ms
     ):
         return COOLDOWN, 0
     if head.cand_veto != VERDICT_NONE:

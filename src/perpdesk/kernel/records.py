@@ -260,7 +260,7 @@ account_dt = np.dtype(
 )
 
 # Limits of one sleeve. family: sleeves of one family may hold the same symbol.
-sleeve_dt = np.dtype(_ints("family", "positions_max", "cooldown_ms"), align=True)
+sleeve_dt = np.dtype(_ints("family", "positions_max", "cooldown_ms", "cooldown_manual_ms"), align=True)
 
 # What the shared guard does for every position of a sleeve. Moves are fractions of the entry price;
 # 0 switches a rule off. stop_ppm and trail_* rest on the exchange, the float levels are watched on

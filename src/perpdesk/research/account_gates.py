@@ -138,6 +138,8 @@ def _cooldown(
         return Gate("COOLDOWN", "never closed before", False)
     last = max(closed, key=lambda row: row.close_ms or 0)
     assert last.close_ms is not None
+    if last.close_reason == "MANUAL":
+        cooldown_ms = max(cooldown_ms, int(sleeve.limits.cooldown_manual_ms[0]))
     age_ms = at_ms - last.close_ms
     text = (
         f"closed {age_ms // 60_000} min before ({last.close_reason}), {cooldown_ms // 60_000} min are needed"

@@ -20,6 +20,7 @@ from perpdesk.domain.books import (
     FillRow,
     FillSource,
     IntentRow,
+    PositionQuery,
     PositionRow,
 )
 from perpdesk.domain.errors import NeedsPerson
@@ -54,6 +55,8 @@ FENCE_MS = 6_000
 # The state under which it is kept up to when the exchange's statement was read, and how far back is looked.
 SEEN = "seen"
 WINDOW_MS = 7 * 86_400_000
+# Rows that were begun within this may still cool down, or be an attempt at the newest bar.
+CLOSED_MS = 3 * 86_400_000
 # Attempts at a leg are numbered from epoch × this on: no process makes so many.
 ATTEMPTS = 36**2
 
@@ -99,11 +102,13 @@ class Recovery:
         resumed, leaving = 0, []
         flat: list[tuple[int, int]] = []
         self._entered.clear()
+        await self._remember(now_ms)
         for row in rows:
             place = self._place_of_row(row)
             if place is None:
                 strangers.append(row)
                 continue
+            self._attempted(row, *place)
             fills = await self.store.fills(FillQuery(position_id=row.id))
             self._resume(row, *place, fills)
             since_ms = min(since_ms, row.created_ms - 60_000, *(fill.fill_ms for fill in fills[:1]))
@@ -213,6 +218,31 @@ class Recovery:
         if row.position_code is None:
             return None
         return list(self.versions).index(row.signal_version), self.universe.index(row.symbol)
+
+    async def _remember(self, now_ms: int) -> None:
+        """What closed lately: its cooldown goes on, and its bar was attempted."""
+        query = PositionQuery(
+            account_id=self.account_id,
+            statuses=(PositionStatus.CLOSED, PositionStatus.LIQUIDATED),
+            from_ms=now_ms - CLOSED_MS,
+        )
+        for row in await self.store.positions(query):
+            place = self._place_of_row(row)
+            if place is None:
+                continue
+            self._attempted(row, *place)
+            position = self.engine.books.positions[place]
+            if row.open_ms is None or row.close_ms is None or row.close_ms < position.closed_ms:
+                continue  # it never had a fill, or a later one is known
+            position.closed_ms = row.close_ms
+            position.closed_side = BUY if row.position_side is PositionSide.LONG else SELL
+            reason = row.close_reason
+            position.closed_tag = TAG_NAMES.index(reason) if reason in TAG_NAMES else TAG_NONE
+
+    def _attempted(self, row: PositionRow, v: int, s: int) -> None:
+        """The gate approved it when its row was made."""
+        head = self.engine.books.heads[v, s]
+        head.approved_ms = max(int(head.approved_ms), row.created_ms)
 
     def _resume(self, row: PositionRow, v: int, s: int, fills: Sequence[FillRow]) -> None:
         """Put one live row's fills back into the sleeve's books."""
