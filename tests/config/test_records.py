@@ -85,12 +85,7 @@ def test_sma_cross() -> None:
         "stop_ppm": 30_000,
         "timeout_ms": 7_200_000,
     }
-    assert told(sleeve.limits) == {
-        "family": FAMILY_SMA_CROSS,
-        "positions_max": 5,
-        "cooldown_ms": 60_000,
-        "cooldown_manual_ms": 0,
-    }
+    assert told(sleeve.limits) == {"family": FAMILY_SMA_CROSS, "positions_max": 5, "cooldown_ms": 60_000}
 
 
 def test_sma_cross_without_a_trailing_order() -> None:
