@@ -106,6 +106,7 @@ DOORS: list[tuple[str, Callable[[World], None], str]] = [
     ("the canary found something", let("broken", "PROTECT_ONLY:x"), "PROTECT_ONLY:x"),
     ("the guardian was never seen", lambda w: setattr(w.pulse, "newest", None), "GUARDIAN_STALE"),
     ("foreign lots", lambda w: w.gate.blocked.update({0: "EXTERNAL"}), "SYMBOL_BLOCKED:EXTERNAL"),
+    ("a rating that is not known", lambda w: w.gate.unrated.add(0), "RATING_UNKNOWN"),
     ("the data are old", lambda w: (w.later(3_001), w.beat()), "STALE_PRICE"),  # type: ignore[func-returns-value]
     ("the guardian is silent", lambda w: (w.later(15_001), w.news()), "GUARDIAN_STALE"),  # type: ignore[func-returns-value]
     ("the day is lost", lose, "DAILY_LOSS"),

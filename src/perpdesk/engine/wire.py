@@ -25,6 +25,7 @@ NO_LEASE = "NO_LEASE"
 TRADING_DISABLED = "TRADING_DISABLED"
 STORE_UNHEALTHY = "STORE_UNHEALTHY"
 SYMBOL_BLOCKED = "SYMBOL_BLOCKED"
+RATING_UNKNOWN = "RATING_UNKNOWN"
 CHECK_FAILED = "CHECK_FAILED"
 
 
@@ -56,7 +57,8 @@ class WireGate:
     breakers' reason (account and strategy, worst case included); signal: (order, mark) → why a strategy's
     decision does not hold any more; pulse: (sleeve, now_ms) → the reason of a
     stale guardian; protect_only: () → what broke, if only protection is allowed (the canary); strategies: the
-    name of each sleeve; blocked: symbols that take no entries, with the reason.
+    name of each sleeve; unrated: symbols whose rating is not known; blocked: symbols that take no entries,
+    with the reason.
     """
 
     clock: Clock
@@ -73,6 +75,7 @@ class WireGate:
     protect_only: Callable[[], Reason] = lambda: None
     signal: Callable[[NewOrder, int], Reason] = lambda order, mark: None
     blocked: dict[int, str] = field(default_factory=dict)
+    unrated: set[int] = field(default_factory=set)
     refused: Counter[str] = field(default_factory=Counter)
 
     def judge(self, order: NewOrder) -> Reason:
@@ -115,6 +118,8 @@ class WireGate:
             return STORE_UNHEALTHY
         if order.symbol in self.blocked:
             return f"{SYMBOL_BLOCKED}:{self.blocked[order.symbol]}"
+        if order.symbol in self.unrated:
+            return RATING_UNKNOWN
         return (
             self.protect_only()
             or self.pulse(order.sleeve, now_ms)

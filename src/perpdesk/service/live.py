@@ -288,7 +288,7 @@ class Life:
         beside = [
             asyncio.create_task(work)
             for work in (
-                *self._ratings(made),
+                *self._ratings(made, desk),
                 *self._radar(trading, desk),
                 self._stop_when_asked(desk),
                 self._mind_key(desk),
@@ -411,10 +411,11 @@ class Life:
         finally:
             await rest.close()
 
-    def _ratings(self, made: Plan) -> list[Coroutine[Any, Any, None]]:
+    def _ratings(self, made: Plan, desk: LiveDesk) -> list[Coroutine[Any, Any, None]]:
         if made.ratings is None:
             return []
-        return [follow_ratings(made.ratings, self.store, made.universe, self.clock)]
+        unrated = desk.gate.unrated
+        return [follow_ratings(made.ratings, self.store, made.universe, self.clock, unrated)]
 
     def _trading(self, made: Plan) -> InterestTrading | None:
         """Who brings the radar's polls to the strategy that trades them."""

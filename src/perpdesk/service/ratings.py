@@ -57,14 +57,22 @@ async def begin_ratings(
         book.begin(s, level, changed_ms, closed.get(symbol, []))
 
 
-async def follow_ratings(book: RatingBook, store: Store, universe: Universe, clock: Clock) -> None:
-    """Take over what persons say, until cancelled. A database that does not answer keeps what is known; its
-    silence already stops entries."""
-    seen = await _ratings(store)
+async def follow_ratings(
+    book: RatingBook, store: Store, universe: Universe, clock: Clock, unrated: set[int]
+) -> None:
+    """Take over what persons say, until cancelled. unrated: is told whose rating is not known (all of them
+    while the ratings cannot be read): those take no entries."""
+    seen = await _ratings(store) or {}
     while True:
         await clock.sleep_until(clock.now_ms() + AGAIN_MS)
         now = await _ratings(store)
-        for symbol, rating in now.items():
+        unknown = {s for s, symbol in enumerate(universe.symbols) if now is None or symbol not in now}
+        if unknown - unrated:
+            names = ", ".join(universe.symbols[s] for s in sorted(unknown))
+            LOG.warning("no entries in %s: the rating is not known", names)
+        unrated.clear()
+        unrated |= unknown
+        for symbol, rating in (now or {}).items():
             before = seen.get(symbol)
             changed = before is None or rating.level_changed_ms != before.level_changed_ms
             if changed and symbol in universe.symbols:
@@ -72,12 +80,12 @@ async def follow_ratings(book: RatingBook, store: Store, universe: Universe, clo
                 if rating.rating_level != int(book.levels[s]):
                     LOG.warning("%s is rated level %d: %s", symbol, rating.rating_level, rating.reason)
                     book.set_level(s, rating.rating_level, rating.level_changed_ms or clock.now_ms())
-        seen = now or seen
+        seen = seen if now is None else now
 
 
-async def _ratings(store: Store) -> dict[str, SymbolRating]:
+async def _ratings(store: Store) -> dict[str, SymbolRating] | None:
     try:
         return await store.ratings()
     except StoreFailed as error:
         LOG.warning("ratings cannot be read: %s", error)
-        return {}
+        return None
