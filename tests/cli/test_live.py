@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import random
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -169,6 +172,37 @@ def test_a_watch_needs_a_known_account(perpdesk: Perpdesk, home: Path, venue: Ex
     assert (answer.code, "--database" in answer.err) == (2, True)
     live_key = perpdesk("watch", "--account", "real", "--exchange-url", venue.url)
     assert (live_key.code, "LIVE_KEY" in live_key.err) == (3, True)
+
+
+def test_one_watch_stands_behind_several_accounts(
+    perpdesk: Perpdesk, home: Path, books: Books, venue: Exchange
+) -> None:
+    api_key, secret = venue.key(1)
+    Vault(home / "vault.json").add(
+        "second", "simulated", Credential(Secret(api_key), Secret(secret)), now_ms=1
+    )
+    at = with_row(perpdesk, books, venue)
+    venue.rights(1, enableWithdrawals=False)
+    assert perpdesk("accounts", "check", "second", *at).code == 0
+
+    def seen() -> set[str]:
+        return {path.name for path in (home / "control").glob("*.watch.metrics.json")}
+
+    def end() -> None:
+        for _ in range(600):
+            if len(seen()) == 2:
+                break
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    ender = threading.Thread(target=end)
+    ender.start()
+    answer = perpdesk("watch", "--account", "main", "--account", "second", *at)
+    ender.join()
+    assert (answer.code, "behind these desks" in answer.out) == (0, True)
+    assert len(seen()) == 2
+    twice = perpdesk("watch", "--account", "main", "--account", "main", *at)
+    assert (twice.code, "named twice" in twice.err) == (2, True)
 
 
 def test_the_strictest_rung_holds(tmp_path: Path, perpdesk: Perpdesk) -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Annotated
 
 import typer
 
 from perpdesk.adapters.vault import Vault, default_path
 from perpdesk.cli.account_checks import hosts_of
 from perpdesk.cli.console import notice, out
-from perpdesk.cli.live import AccountNameOption, ExchangeUrlOption, VaultOption
+from perpdesk.cli.live import ExchangeUrlOption, VaultOption
 from perpdesk.cli.options import ConfigOption, SetOption
 from perpdesk.cli.places import ControlDirOption, DatabaseOption, account_of, folder_of
 from perpdesk.config import load
+from perpdesk.domain.errors import InputError
 from perpdesk.engine.guardian.disaster import DisasterRule
 from perpdesk.service.stopping import Stop
-from perpdesk.service.watch import Watch
+from perpdesk.service.watch import Watch, watch_all
 
 
 def add_to(application: typer.Typer) -> None:
@@ -24,7 +26,10 @@ def add_to(application: typer.Typer) -> None:
 
 
 def watch(
-    account: AccountNameOption,
+    account: Annotated[
+        list[str],
+        typer.Option("--account", help="An account's name in the vault; repeatable: one watch for all."),
+    ],
     exchange_url: ExchangeUrlOption = None,
     database: DatabaseOption = None,
     config: ConfigOption = None,
@@ -32,34 +37,39 @@ def watch(
     vault: VaultOption = None,
     control_dir: ControlDirOption = None,
 ) -> None:
-    """Watch the owner's beats on this machine. When they stop: missing disaster stops, entries taken back,
+    """Watch the owners' beats on this machine. When they stop: missing disaster stops, entries taken back,
     `kill cancel|flatten` obeyed, nothing ever opened; with the database down, too.
 
     --database only for the account's number at the first start, and for the journal.
     """
     keys = Vault(default_path() if vault is None else vault)
-    entry = keys.entry(account)
-    hosts = hosts_of(entry, exchange_url)
+    if len(set(account)) < len(account):
+        raise InputError("an account is named twice", field="--account")
+    entries = [keys.entry(name) for name in account]
+    hosts = [hosts_of(entry, exchange_url) for entry in entries]
     rule = DisasterRule.of(load(config, options=settings or []).config.risk.disaster)
     folder = folder_of(control_dir, make=True)
-    credential = keys.credential(account)
+    credentials = [keys.credential(name) for name in account]
 
     async def run() -> None:
-        account_id = await account_of(account, folder, database)
-        one = Watch(
-            account_id=account_id,
-            name=entry.name,
-            hosts=hosts,
-            credential=credential,
-            folder=folder,
-            rule=rule,
-            database=database,
-            say=notice,
-        )
         stop = Stop()
-        one.over = stop.asked
+        watches = [
+            Watch(
+                account_id=await account_of(entry.name, folder, database),
+                name=entry.name,
+                hosts=where,
+                credential=credential,
+                folder=folder,
+                rule=rule,
+                database=database,
+                say=notice,
+                over=stop.asked,
+            )
+            for entry, where, credential in zip(entries, hosts, credentials, strict=True)
+        ]
         with stop.on_signals(notice):
-            await one.run()
+            await watch_all(watches)
 
     asyncio.run(run())
-    out.print("the watch has ended: nobody stands behind the desk now", markup=False)
+    desks = "the desk" if len(entries) == 1 else "these desks"
+    out.print(f"the watch has ended: nobody stands behind {desks} now", markup=False)

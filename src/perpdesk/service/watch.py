@@ -12,7 +12,7 @@ import asyncio
 import logging
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from perpdesk.adapters.binance.connect import Gateway
@@ -40,6 +40,20 @@ LOOK_MS = 1_000  # at the owner's file
 ASK_MS = 10_000  # the exchange, while nobody owns the account
 ACT_MS = 2_500  # the exchange, while we do
 QUIET_LOOKS = 2  # so many looks in a row that found nothing to do, then we let go
+
+
+async def watch_all(watches: Sequence[Watch]) -> None:
+    """Several accounts by one process, which counts its requests together. What ends one of them unexpectedly
+    ends the process: it is started again, for all of them."""
+    shared: dict[Hosts, Gateway] = {}
+    for one in watches:
+        one.gateway = shared.setdefault(one.hosts, one.gateway)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for one in watches:
+                tasks.create_task(one.run())
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from group
 
 
 @dataclass
