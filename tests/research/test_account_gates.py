@@ -14,8 +14,8 @@ from perpdesk.app import sleeves_of
 from perpdesk.domain.books import Failed, Missing, PositionRow, TradingControl
 from perpdesk.domain.order import PositionSide
 from perpdesk.domain.position import PositionStatus
-from perpdesk.domain.signal_books import SymbolRating
-from perpdesk.research.account_gates import Standing, gates
+from perpdesk.domain.signal_books import ScoreSignal, SymbolRating
+from perpdesk.research.account_gates import Standing, gates, said_then
 
 D, MINUTE_MS = Decimal, 60_000
 AT_MS = 1_748_044_800_000
@@ -110,6 +110,25 @@ def test_each_rule_refuses_alone(changes: dict[str, Any], code: str) -> None:
 )
 def test_what_does_not_cool_down(one: PositionRow) -> None:
     assert refused(replace(CLEAN, positions=(one,))) == []
+
+
+def signal(reason: str | None) -> ScoreSignal:
+    return ScoreSignal(
+        account_id=1, version="v2", symbol="BTCUSDT", side=LONG, bar_open_ms=0, score=D(63), other_score=None,
+        components=None, act="NONE" if reason else "OPEN", reason=reason, attempted=not reason,
+        params_hash="0" * 64, created_ms=AT_MS,
+    )  # fmt: skip
+
+
+def test_of_a_simulated_run_only_its_word_is_known() -> None:
+    simulated = replace(CLEAN, rated=False, beats_fresh=None, rating=None)
+    (unknown,) = (one for one in gates(simulated, LOADED, V2, "BTCUSDT", LONG, AT_MS) if one.refuses is None)
+    assert unknown.code == "RATING_BANNED"
+    assert refused(replace(simulated, signals=(signal("COOLDOWN"),))) == []
+    assert refused(replace(simulated, signals=(signal("RATING_BANNED"),))) == ["RATING_BANNED"]
+    said = said_then(replace(simulated, signals=(signal(None),)), "v2", LONG, AT_MS)
+    assert said == "LONG opened (score 63.00)"
+    assert said_then(replace(simulated, signals=(signal(None),)), "v2", SHORT, AT_MS) is None
 
 
 def test_the_moment_counts_not_what_came_later() -> None:

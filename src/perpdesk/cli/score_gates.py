@@ -19,6 +19,8 @@ from perpdesk.engine.heartbeat import is_fresh
 from perpdesk.research.account_gates import Gate, Standing, gates, said_then
 from perpdesk.research.scanner import Reading
 
+_MARKS = {True: "NO ", False: "ok ", None: "?  "}
+
 
 async def standing(
     database: str, account: int | None, symbol: str, at_ms: int, names: Sequence[str]
@@ -86,7 +88,7 @@ def tell(one: Standing, rules: Sequence[Gate], reading: Reading) -> None:
     verdict = "none of these rules would refuse" if refused is None else f"refused by {refused.code}"
     out.print(f"  account {one.account_id}, {side}: {verdict}", markup=False)
     for rule in rules:
-        out.print(f"    {'NO ' if rule.refuses else 'ok '} {rule.code:<17} {rule.text}", markup=False)
+        out.print(f"    {_MARKS[rule.refuses]} {rule.code:<17} {rule.text}", markup=False)
     said = said_then(one, reading.version, side_of(reading), reading.now_ms)
     if said is not None:
         out.print(f"  the run itself wrote at this moment: {said}", markup=False)

@@ -58,8 +58,7 @@ def gates(
     if one.beats_fresh is not None:
         text = "the guardian's heartbeat is fresh" if one.beats_fresh else "no fresh heartbeat of a guardian"
         yield Gate("GUARDIAN_STALE", text, not one.beats_fresh)
-    if one.rated:
-        yield _rating(one.rating)
+    yield _rating(one.rating) if one.rated else _unrated(one, sleeve.name, side, at_ms)
     live = [row for row in one.positions if _is_live(row, at_ms)]
     here = [row for row in live if row.symbol == symbol]
     yield _held(here, sleeve.name, side)
@@ -74,11 +73,15 @@ def gates(
 
 def said_then(one: Standing, version: str, side: PositionSide, at_ms: int) -> str | None:
     """What the run itself wrote at this very moment of this version and side."""
-    for signal in one.signals:
-        if (signal.version, signal.side, signal.created_ms) == (version, side, at_ms):
-            act = "opened" if signal.act == "OPEN" else f"was refused: {signal.reason}"
-            return f"{side.value} {act} (score {signal.score:.2f})"
+    for signal in _signals(one, version, side, at_ms):
+        act = "opened" if signal.act == "OPEN" else f"was refused: {signal.reason}"
+        return f"{side.value} {act} (score {signal.score:.2f})"
     return None
+
+
+def _signals(one: Standing, version: str, side: PositionSide, at_ms: int) -> list[ScoreSignal]:
+    wanted = version, side, at_ms
+    return [each for each in one.signals if (each.version, each.side, each.created_ms) == wanted]
 
 
 def _is_live(row: PositionRow, at_ms: int) -> bool:
@@ -99,6 +102,14 @@ def _rating(rating: SymbolRating | None) -> Gate:
     level = rating.rating_level
     why = f": {rating.reason}" if rating.reason and level else ""
     return Gate("RATING_BANNED", f"level {level}, {RATING_LEVELS[level]}{why}", level >= 3)
+
+
+def _unrated(one: Standing, version: str, side: PositionSide, at_ms: int) -> Gate:
+    """A simulated run keeps its ratings to itself: only what it refused for them is known."""
+    for signal in _signals(one, version, side, at_ms):
+        if signal.reason == "RATING_BANNED":
+            return Gate("RATING_BANNED", "the run had banned the symbol by then", True)
+    return Gate("RATING_BANNED", "not known: a simulated run keeps its ratings to itself", None)
 
 
 def _held(here: Sequence[PositionRow], version: str, side: PositionSide) -> Gate:

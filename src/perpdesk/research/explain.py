@@ -42,8 +42,9 @@ class Scale:
         return f"{price / 10**self.price_digits:,.{self.price_digits}f}"
 
     def volume(self, lots: float) -> str:
-        """A volume in coins."""
-        return f"{float(units.qty_of(round(lots), self.lot_step)):,.6g}"
+        """A volume in coins, of many without their parts."""
+        coins = float(units.qty_of(round(lots), self.lot_step))
+        return f"{coins:,.0f}" if coins >= 1_000 else f"{coins:,.6g}"
 
 
 def lines_v2(state: Any, scale: Scale) -> Iterator[Line]:
@@ -92,11 +93,12 @@ def lines_v2(state: Any, scale: Scale) -> Iterator[Line]:
         one.rsi_points_short,
         10,
     )
-    unit = 10**scale.price_digits
+    unit, places = 10**scale.price_digits, scale.price_digits + 3
     yield Line(
         1,
         "MACD 12/26/9",
-        f"histogram {one.histogram / unit:+.6g}, an hour before {one.histogram_before / unit:+.6g}: "
+        f"histogram {one.histogram / unit:+,.{places}f}, an hour before "
+        f"{one.histogram_before / unit:+,.{places}f}: "
         f"{'above' if one.histogram > 0 else 'below'} zero and "
         f"{'rising' if one.histogram > one.histogram_before else 'falling'}",
         one.macd_points_long,
@@ -216,6 +218,10 @@ def lines_v3(state: Any, scale: Scale) -> Iterator[Line]:
 
 def coin_lines(shared: Any, coins: tuple[int, ...]) -> Iterator[str]:
     """How the regime came about, one sentence per coin. coins: places in the universe, -1: absent."""
+    yield (
+        "The four coins (in brackets their weight); 1 h counts 60, 15 m 30, 5 m 10; beyond 30 a coin has a "
+        "side:"
+    )
     words = {1: "rising", -1: "falling", 0: "no side"}
     for k, name in enumerate(BIG4):
         coin = shared.coins[k]
@@ -227,8 +233,8 @@ def coin_lines(shared: Any, coins: tuple[int, ...]) -> Iterator[str]:
             score = int(coin.score)
             side = "bullish" if score > 30 else "bearish" if score < -30 else "neither"
             yield (
-                f"{name} ({WEIGHTS_PERCENT[k]} %): 1 h {words[int(coin.hours)]} (60), 15 m "
-                f"{words[int(coin.quarters)]} (30), 5 m {words[int(coin.fives)]} (10): {score:+d}, {side}"
+                f"{name} ({WEIGHTS_PERCENT[k]} %): 1 h {words[int(coin.hours)]}, 15 m "
+                f"{words[int(coin.quarters)]}, 5 m {words[int(coin.fives)]}: {score:+d}, {side}"
             )
 
 
