@@ -95,6 +95,7 @@ class Stage:
     venue_class: type[BinanceVenue] = BinanceVenue
     alarms: list[str] = field(default_factory=list)
     is_silent: bool = False  # no marks, no candles
+    traded: int = 0  # of the exchange's symbols, 0: all
 
     # -- the process -------------------------------------------------------------------------
 
@@ -214,16 +215,19 @@ class Stage:
         there = bars["open_ms"] >= 0
         bars["open_ms"] = begin_ms + MINUTE_MS * np.arange(minutes)[:, None]
         bars["open_ms"][~there] = -1
-        for i, candles in enumerate(self.server.publisher.candles):
+        for i, candles in enumerate(self.server.publisher.candles[: bars.shape[1]]):
             for row in candles.rows("1m", begin_ms, end_ms - 1, minutes, self.server.now_ms()):
                 bars[(row[0] - begin_ms) // MINUTE_MS, i] = row[:6]
         return bars, begin_ms
 
     @property
     def universe(self) -> Universe:
-        world = self.server.world.universe
+        """What the desk trades: the exchange's first symbols."""
+        world, n = self.server.world.universe, self.traded or len(self.server.world.markets)
         most = tuple(int(market.last) * 16 for market in self.server.world.markets)
-        return Universe(world.symbols, world.instruments, world.price_digits, world.lot_step, most)
+        return Universe(
+            world.symbols[:n], world.instruments[:n], world.price_digits[:n], world.lot_step[:n], most[:n]
+        )
 
     # -- the world ---------------------------------------------------------------------------
 
@@ -233,7 +237,8 @@ class Stage:
             await self.loop.pause(1_000 - self.loop.now_ms % 1_000)
             self.server.pass_time(self.loop.now_ms)
             if not self.is_silent:
-                self.show()
+                # a tape's driver closes its candles itself
+                self.show(klines=self.server.replay is None or self.loop.now_ms % MINUTE_MS >= 1_000)
 
     def show(self, *, klines: bool = True) -> None:
         """Everybody who listens sees marks and candles."""

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from tests.oi.stage import Stage, play, theatre
 
+from perpdesk.service.oi_status import figures, line
 from perpdesk.simulation.database import Files, files
 
+TIGHT = '[{"share": 0.3, "move": 0.01}, {"share": 0.3, "move": 0.02}]'
 pytestmark = pytest.mark.slow
 
 
@@ -72,6 +74,63 @@ def test_sentiment_is_asked_for_where_the_desk_sees_more_than_the_radar(one: Sta
         radar.judge.asks_for_ratios = lambda symbol: False  # type: ignore[method-assign]
         await breaks_out(one)
         assert one.held("ETHUSDT") > 0
+
+    play(one, story)
+
+
+def test_new_settings_decide_at_once_and_positions_keep_their_exits(one: Stage) -> None:
+    """A higher least score refuses the next breakout; the timeout of what is held stays as it was."""
+
+    async def story(one: Stage) -> None:
+        await one.start()
+        await one.minute(1_000)
+        await one.minute(1_000)
+        await breaks_out(one)
+        stood = one.conditionals("ETHUSDT")
+        for key, value in (("min_score", "9.99"), ("timeout_min", "1"), ("tp_legs", TIGHT)):
+            await one.file.write(
+                "INSERT INTO oi_monitoring_config (config_key, config_value, is_active, updated_ms) "
+                "VALUES (?, ?, 1, 0)", key, value,
+            )  # fmt: skip
+        await one.passes(35_000)
+        one.interest_is("SOLUSDT", 1.04e5, ("1.3", "1.15", "1.6", "1.3"))
+        one.price("SOLUSDT", "153")
+        await one.minute(2_000)
+        assert one.code("SOLUSDT") == "SIGNAL_SCORE_TOO_LOW"
+        await one.passes(3 * 60_000)
+        assert one.conditionals("ETHUSDT") == stood
+        assert one.held("ETHUSDT") > 0, "its timeout was two hours when it was bought"
+        one.person("close", symbol="ETHUSDT")
+        await one.until(lambda: one.lots("ETHUSDT") == 0)
+        await one.minute(2_000)
+        guard = one.desk.engine.sleeves[0].mind.guards
+        assert int(guard.stage_ppm[0, 0]) == 10_000, "flat: new exits hold"
+
+    play(one, story)
+
+
+def test_the_status_line_says_what_holds(one: Stage) -> None:
+    async def story(one: Stage) -> None:
+        await one.start()
+        await one.minute(1_000)
+        assert "no position" in line(None, one.desk, one.loop.now_ms)
+        assert line(None, one.desk, one.loop.now_ms).startswith("radar DOWN")
+        await one.minute(1_000)
+        await breaks_out(one)
+        assert one.process.radar is not None
+        told = line(one.process.radar.radar, one.desk, one.loop.now_ms)
+        for part in (
+            "radar 3 symbols",
+            "last poll 2 s ago",
+            "coverage 100.0%",
+            "breaker open",
+            "ETHUSDT LONG",
+            "PASSED 1",
+        ):
+            assert part in told, told
+        seen = figures(one.process.radar.radar, one.loop.now_ms)
+        assert (seen["radar_polls"], seen["radar_coverage"]) == (4, 1.0)
+        assert figures(None, 0) == {"radar_is_up": False}
 
     play(one, story)
 

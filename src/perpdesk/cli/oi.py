@@ -17,8 +17,19 @@ from perpdesk.adapters.binance.hosts import LIVE, simulated
 from perpdesk.adapters.clocks import SystemClock
 from perpdesk.adapters.sqlstore import SqlStore
 from perpdesk.cli.console import err, notice, out, print_json, table
-from perpdesk.cli.options import ConfigOption, FromOption, JsonOption, SetOption, ToOption, time_ms
-from perpdesk.config.oi_records import params
+from perpdesk.cli.live import AccountNameOption, ExchangeUrlOption, VaultOption, live
+from perpdesk.cli.oi_account import add_to as account_commands
+from perpdesk.cli.options import (
+    ConfigOption,
+    FromOption,
+    JsonOption,
+    SetOption,
+    SymbolsOption,
+    ToOption,
+    time_ms,
+)
+from perpdesk.cli.places import ControlDirOption
+from perpdesk.config.oi_records import NAME, params
 from perpdesk.config.snapshot import snapshot
 from perpdesk.domain.errors import InputError
 from perpdesk.domain.signal_books import OiAnomaly, OiSetting
@@ -53,13 +64,49 @@ _SINCE_MS = 24 * 3_600_000
 def add_to(application: typer.Typer) -> None:
     """Hang these commands into the tree."""
     group = typer.Typer(help="The open-interest radar and its records.", no_args_is_help=True)
+    group.command("run")(run_command)
     group.command("watch")(watch)
+    group.command("poll")(poll_command)
     group.command("anomalies")(anomalies)
     group.command("replay")(replay_command)
     group.command("explain")(explain)
     group.command("export")(export_command)
     group.command("set")(set_command)
+    account_commands(group)
     application.add_typer(group, name="oi")
+
+
+def run_command(
+    account: AccountNameOption,
+    database: DatabaseOption,
+    symbols: SymbolsOption = None,
+    is_live: Annotated[bool, typer.Option("--live", help="Yes, real orders.")] = False,
+    confirm: Annotated[str | None, typer.Option("--confirm", help="The account's name again.")] = None,
+    exchange_url: ExchangeUrlOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    flatten_on_exit: Annotated[
+        bool, typer.Option("--flatten-on-exit", help="Close everything at market when it is stopped.")
+    ] = False,
+    vault: VaultOption = None,
+    control_dir: ControlDirOption = None,
+) -> int:
+    """Radar and breakout account on an exchange: `perpdesk live --strategy oi_breakout`."""
+    return live(
+        account, database, [NAME], symbols, is_live, confirm, exchange_url, config, settings, flatten_on_exit,
+        vault, control_dir,
+    )  # fmt: skip
+
+
+def poll_command(
+    exchange_url: UrlOption = None,
+    database: OptionalDatabase = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """One poll, at the next slot of the grid."""
+    watch(exchange_url, database, config, settings, 1, as_json)
 
 
 def watch(

@@ -1,7 +1,8 @@
-"""What the score versions saw when an entry was judged, for the books: components, regime."""
+"""What the strategies saw when an entry was judged, for the books: components, regime."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 from perpdesk.config.records import Sleeve
 from perpdesk.domain.signal_books import Big4Regime, Seen
 from perpdesk.domain.units import half_away
+from perpdesk.kernel.records import MINUTE_MS
 from perpdesk.kernel.replay import Mind
-from perpdesk.strategies import score_v2, score_v3
+from perpdesk.strategies import oi_breakout, score_v2, score_v3
 from perpdesk.strategies.score_rules.scan import SIGNAL_NAMES
 from perpdesk.strategies.score_v3.regime import BIG4, REGIME_NAMES
 
@@ -20,6 +22,8 @@ def seen_by(sleeves: Sequence[Sleeve], minds: Sequence[Mind]) -> Callable[[int, 
 
     def seen(v: int, s: int, side: int) -> Seen | None:
         strategy = sleeves[v].strategy
+        if strategy is oi_breakout.STRATEGY:
+            return _breakout(minds[v].states[s])
         if strategy is not score_v2.STRATEGY and strategy is not score_v3.STRATEGY:
             return None
         module: Any = score_v2 if strategy is score_v2.STRATEGY else score_v3
@@ -35,6 +39,20 @@ def seen_by(sleeves: Sequence[Sleeve], minds: Sequence[Mind]) -> Callable[[int, 
         )
 
     return seen
+
+
+def _breakout(state: Any) -> Seen | None:
+    verdict = state.sight.verdict
+    if not math.isfinite(float(verdict.score)):
+        return None
+    parts = ("oi_points", "price_points", "sentiment", "funding", "bonus", "penalty", "confidence", "chase")
+    return Seen(
+        bar_open_ms=int(state.judged_ms) - MINUTE_MS,
+        score=_points(float(verdict.score)),
+        other_score=Decimal(0),
+        signal="breakout",
+        components={name: float(verdict[name]) for name in parts if math.isfinite(float(verdict[name]))},
+    )
 
 
 def regime_of(

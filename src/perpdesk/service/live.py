@@ -66,6 +66,8 @@ from perpdesk.market.radar.radar import Seen
 from perpdesk.service.first_cover import cover_first
 from perpdesk.service.metrics_file import MetricsFile, write_for_ever
 from perpdesk.service.oi_radar import RadarRun, Settings, keep_polling
+from perpdesk.service.oi_status import figures as radar_figures
+from perpdesk.service.oi_status import tell_for_ever
 from perpdesk.service.oi_trading import InterestTrading, interest_member
 from perpdesk.service.ratings import begin_ratings, follow_ratings
 from perpdesk.service.rehearsal import rehearse
@@ -453,7 +455,8 @@ class Life:
             on_settings=trading.take_settings,
         )
         return [
-            keep_polling(radar, self.clock, lambda text: desk.alarms.sound(RADAR_DOWN, text, key="radar"))
+            keep_polling(radar, self.clock, lambda text: desk.alarms.sound(RADAR_DOWN, text, key="radar")),
+            tell_for_ever(lambda: radar.radar, desk, self.clock, options.say),
         ]
 
     async def _journal(self) -> None:
@@ -472,6 +475,8 @@ class Life:
             figures = dict(desk.metrics.snapshot())
             figures["is_ready"] = desk.is_ready
             figures["entries_refused"] = dict(desk.gate.refused)
+            if self.radar is not None:
+                figures |= radar_figures(self.radar.radar, self.gateway.server.now_ms())
             lines += [f"{s} takes no entries: {why}" for s, why in self._blocked(desk)]
             halted = desk.sink.why_halted()
             if halted is not None:

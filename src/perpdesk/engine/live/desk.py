@@ -79,6 +79,8 @@ RECONCILE_AGAIN_MS = 1_000
 # Reconciling again after a doubt waits at least this long.
 RECONCILE_GAP_MS = 2_000
 START_AGAIN_MS = 1_000
+# Whoever brings rows from beside the feed waits so long for the entries made of them.
+ENTRIES_OUT_MS = 1_000
 # The first read of a recovery is asked again after so long, then after twice as long, and so on.
 WALLET_S, WALLET_MOST_S = 2.0, 20.0
 # The first answers of a start come within this, or a person is told.
@@ -378,10 +380,18 @@ class LiveDesk:
             task.cancel()
 
     async def again(self, v: int, symbols: Sequence[int], due_ms: int) -> None:
-        """What belongs to a step has come from beside the exchange's feed (see ``Engine.again``)."""
+        """What belongs to a step has come from beside the exchange's feed (see ``Engine.again``).
+
+        Returns when the entries that it made are out, or after a moment: whoever brought it may be busy then.
+        """
         async with self._turn:
             self._signal_ns = time.perf_counter_ns()
             await self.engine.again(v, symbols, due_ms)
+        until_ms = self.clock.now_ms() + ENTRIES_OUT_MS
+        while any(self.delivery.has_entry_on_its_way(v, s) for s in symbols):
+            if self.clock.now_ms() >= until_ms:
+                break
+            await self.clock.sleep_until(self.clock.now_ms() + 2)
         self._rows_wait()
 
     async def _recover(self) -> None:

@@ -19,6 +19,8 @@ from perpdesk.market.radar.universe import choose
 LOG = logging.getLogger(__name__)
 RATIO_CACHE_MS = 300_000
 _WARM_MINUTES = 120
+# Between two requests of the warming: it must not fill the limits beside the polls.
+_WARM_PAUSE_MS = 500
 
 
 @dataclass(frozen=True)
@@ -251,10 +253,12 @@ class Radar:
             task.add_done_callback(self._warming.discard)
 
     async def _warm_all(self, symbols: Sequence[str]) -> None:
-        now_ms = self.source.now_ms()
+        now_ms = asked_ms = self.source.now_ms()
         for symbol in symbols:
             if self.judge.is_complete(symbol, now_ms):
                 continue
+            await self.source.sleep_until(asked_ms)
+            asked_ms = self.source.now_ms() + _WARM_PAUSE_MS
             try:
                 minutes = await self.source.mark_minutes(symbol, _WARM_MINUTES)
             except PerpdeskError as error:
