@@ -130,7 +130,9 @@ def main() -> int:
         if "perpdesk" not in result["client"]["clients"]:
             skipped[OURS.name] = result["client"]["skipped"]["perpdesk"]
     if "kernel" in sections:
-        result |= kernel(options, [peer for peer in kernel_peers if install(peer, skipped)], skipped)
+        works = options.work or WORKS
+        taking = [peer for peer in kernel_peers if any(peer.script_of(work) for work in works)]
+        result |= kernel(options, [peer for peer in taking if install(peer, skipped)], skipped)
     result["skipped"] = skipped
     (HOME / "result.json").write_text(json.dumps(result, indent=2) + "\n")
     if options.json:

@@ -423,6 +423,12 @@ async def paper(
             await one.run()
         return one.result(mode.value)
     sleeves = sleeves_of(loaded, strategies)
+    if grid_run.is_grid(sleeves):  # its books are levels and runs, not positions with an entry and a stop
+        raise InputError(
+            "a grid keeps its own records: `perpdesk grid backtest`, then `perpdesk grid run` "
+            "with this database; without --database this command runs it and keeps none",
+            field="--database",
+        )
     prepared = set_up(loaded, sleeves, market)  # what cannot run leaves no trace in the database
     now_ms = SystemClock().now_ms
     async with await SqlStore.open(database) as store:

@@ -229,3 +229,20 @@ def test_ten_at_once_killed_at_random_double_nothing(by_quarters, tmp_path):
 
     result = asyncio.run(crowd())
     assert result == by_quarters[1]
+
+
+def test_a_first_call_that_waits_for_the_trigger_loses_no_minute(by_quarters, tmp_path):
+    """Whoever is called first: the executor decides from its own first minute on."""
+
+    async def go():
+        async with await SqlStore.open(database(tmp_path)) as store:
+            await enabled(store)
+            place = place_of(store)
+            waiting = await step(place, BEGIN_MS + QUARTER * MINUTE_MS, what="e")
+            assert waiting.waits_for_trigger
+            for now_ms in range(BEGIN_MS + QUARTER * MINUTE_MS, END_MS, QUARTER * MINUTE_MS):
+                await step(place, now_ms, what="st")
+            await step(place, END_MS)
+            return await written(store)
+
+    assert asyncio.run(go()) == by_quarters[1]

@@ -1,75 +1,51 @@
-"""grid: scanner, trigger and executor as three commands over one database, or in one; and looking back."""
+"""grid: scanner, trigger and executor as three commands over one database, or in one."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
 from perpdesk.adapters.clocks import SystemClock
 from perpdesk.adapters.sqlstore.store import SqlStore
-from perpdesk.app import Market, sleeves_of, with_funding
+from perpdesk.app import sleeves_of, with_funding
 from perpdesk.cli.console import notice, out, print_json, table
-from perpdesk.cli.options import (
-    ConfigOption,
-    DataOption,
-    FromOption,
-    FundingOption,
-    InstrumentsOption,
-    JsonOption,
-    MarketOptions,
-    SetOption,
-    ToOption,
-    load_config,
-    load_market,
-    time_ms,
+from perpdesk.cli.grid_look import add_to as add_looks
+from perpdesk.cli.grid_options import (
+    AccountOption,
+    AsOfOption,
+    LoopOption,
+    OnBooks,
+    OnData,
+    Paper,
+    answer,
+    leased,
+    reason_of,
 )
+from perpdesk.cli.option_groups import expanded
+from perpdesk.cli.options import FromOption, FundingOption, ToOption, time_ms
 from perpdesk.cli.report import minute
 from perpdesk.config import grid_records
 from perpdesk.config.load import Loaded
 from perpdesk.domain import units
-from perpdesk.domain.books import BooksContradiction, Missing, StoreBusy
-from perpdesk.domain.errors import InputError, NeedsPerson
+from perpdesk.domain.books import Missing, StoreBusy
+from perpdesk.domain.errors import InputError
 from perpdesk.grid_desk.executing import Executing, Stepped, ask_to_close
-from perpdesk.grid_desk.explain import explain
 from perpdesk.grid_desk.gate import Verdict, judge_gate, make_report
-from perpdesk.grid_desk.place import LEASE_MS, Minutes, Place, whole_symbol
+from perpdesk.grid_desk.place import Minutes, Place
 from perpdesk.grid_desk.report import page
+from perpdesk.grid_desk.resolving import resolve
 from perpdesk.grid_desk.scanning import price_of, scan_json, scan_once
 from perpdesk.grid_desk.watching import watch_once
 from perpdesk.kernel.records import MINUTE_MS
-from perpdesk.market.sources import find
 from perpdesk.research.grid_crash import crash_test, start_times
 from perpdesk.strategies.grid.chain import SCAN_MS
 from perpdesk.strategies.grid.trigger import BAR_MS, Signal
 
-SymbolOption = Annotated[str, typer.Option("--symbol", help="BTC or BTCUSDT.")]
-AsOfOption = Annotated[
-    str | None, typer.Option("--as-of", help="The moment (UTC); default: the end of the data.")
-]
-DatabaseOption = Annotated[
-    str,
-    typer.Option("--database", envvar="PERPDESK_DATABASE", help="SQLAlchemy URL, e.g. sqlite:///desk.sqlite"),
-]
-AccountOption = Annotated[int, typer.Option("--account", min=1, help="Number of the paper account.")]
-LeaseOption = Annotated[
-    int, typer.Option("--lease-seconds", min=1, max=600, help="How long a dead process blocks the next.")
-]
-IKnowOption = Annotated[
-    str | None,
-    typer.Option("--i-know", help="Start without a stored backtest; the text is journalled with the run."),
-]
-LoopOption = Annotated[
-    bool, typer.Option("--loop/--once", help="Go on through the data, or one step to the end of it.")
-]
 EveryOption = Annotated[int, typer.Option("--every", min=1, max=1440, help="Minutes of a step of --loop.")]
-
-HELD = {"status": "skipped", "reason": "LEASE_HELD"}
-_T = TypeVar("_T")
 
 
 def add_to(application: typer.Typer) -> None:
@@ -82,29 +58,18 @@ def add_to(application: typer.Typer) -> None:
         "run": run,
         "backtest": backtest_command,
         "crash-test": crash_command,
-        "status": status,
         "close": close,
-        "explain": explain_command,
+        "resolve": resolve_command,
     }
     for name, command in commands.items():
-        grid.command(name)(command)
+        grid.command(name)(expanded(command))
+    add_looks(grid)
     application.add_typer(grid, name="grid")
 
 
-def scanner(
-    symbol: SymbolOption,
-    database: DatabaseOption,
-    data: DataOption = None,
-    as_of: AsOfOption = None,
-    loop: LoopOption = False,
-    instruments: InstrumentsOption = None,
-    config: ConfigOption = None,
-    settings: SetOption = None,
-    lease_seconds: LeaseOption = LEASE_MS // 1000,
-    as_json: JsonOption = False,
-) -> int:
+def scanner(here: OnData, books: OnBooks, as_of: AsOfOption = None, loop: LoopOption = False) -> int:
     """Find zones as of the last 4-hour boundary. Twice is once; an incomplete box is an answer."""
-    loaded, minutes = _load(symbol, data, as_of, instruments, None, config, settings)
+    loaded, minutes = here.load(as_of)
 
     async def work(place: Place) -> dict[str, Any]:
         times = _times(minutes, SCAN_MS) if loop else [minutes.end_ms]
@@ -114,23 +79,12 @@ def scanner(
             new += more
         return {**scan_json(place, found), "scans": len(times), "new_zones": new}
 
-    return _answer(_leased(database, loaded, minutes, "scanner", lease_seconds, work), as_json)
+    return answer(leased(books, loaded, minutes, "scanner", work), here.as_json)
 
 
-def trigger(
-    symbol: SymbolOption,
-    database: DatabaseOption,
-    data: DataOption = None,
-    as_of: AsOfOption = None,
-    loop: LoopOption = False,
-    instruments: InstrumentsOption = None,
-    config: ConfigOption = None,
-    settings: SetOption = None,
-    lease_seconds: LeaseOption = LEASE_MS // 1000,
-    as_json: JsonOption = False,
-) -> int:
+def trigger(here: OnData, books: OnBooks, as_of: AsOfOption = None, loop: LoopOption = False) -> int:
     """Judge the 15-minute bars that closed since the last time, and settle the fate of open signals."""
-    loaded, minutes = _load(symbol, data, as_of, instruments, None, config, settings)
+    loaded, minutes = here.load(as_of)
 
     async def work(place: Place) -> dict[str, Any]:
         bars, seen = 0, None
@@ -161,63 +115,47 @@ def trigger(
             ],
         }
 
-    return _answer(_leased(database, loaded, minutes, "trigger", lease_seconds, work), as_json)
+    return answer(leased(books, loaded, minutes, "trigger", work), here.as_json)
 
 
 def executor(
-    symbol: SymbolOption,
-    database: DatabaseOption,
-    data: DataOption = None,
+    here: OnData,
+    books: OnBooks,
+    paper: Paper,
     as_of: AsOfOption = None,
     loop: LoopOption = False,
     every: EveryOption = 1,
-    account: AccountOption = 1,
-    i_know: IKnowOption = None,
-    instruments: InstrumentsOption = None,
-    funding: FundingOption = None,
-    config: ConfigOption = None,
-    settings: SetOption = None,
-    lease_seconds: LeaseOption = LEASE_MS // 1000,
-    as_json: JsonOption = False,
 ) -> int:
     """Run the grid on confirmed signals, on paper: every minute since the last call."""
-    override = _override(i_know)
-    loaded, minutes = _load(symbol, data, as_of, instruments, funding, config, settings)
+    override = paper.override
+    loaded, minutes = here.load(as_of, None, paper.funding)
 
     async def work(place: Place) -> dict[str, Any]:
         times = _times(minutes, every * MINUTE_MS) if loop else [minutes.end_ms]
-        executing, verdict = await _executing(place, account, override, times[0])
+        executing, verdict = await _executing(place, paper.account, override, times[0])
         stepped = await executing.step_to(times[0])
         for now_ms in times[1:]:
             stepped = await executing.step_to(now_ms)
         return _stepped_json(place, stepped, verdict, override)
 
-    return _answer(_leased(database, loaded, minutes, "executor", lease_seconds, work), as_json)
+    return answer(leased(books, loaded, minutes, "executor", work), here.as_json)
 
 
 def run(
-    symbol: SymbolOption,
-    database: DatabaseOption,
-    data: DataOption = None,
+    here: OnData,
+    books: OnBooks,
+    paper: Paper,
     from_text: FromOption = None,
     as_of: AsOfOption = None,
     every: EveryOption = 15,
-    account: AccountOption = 1,
-    i_know: IKnowOption = None,
-    instruments: InstrumentsOption = None,
-    funding: FundingOption = None,
-    config: ConfigOption = None,
-    settings: SetOption = None,
-    lease_seconds: LeaseOption = LEASE_MS // 1000,
-    as_json: JsonOption = False,
 ) -> int:
     """Scanner, trigger and executor in one process, through the data from --from on."""
-    override = _override(i_know)
-    loaded, minutes = _load(symbol, data, as_of, instruments, funding, config, settings, from_text)
+    override = paper.override
+    loaded, minutes = here.load(as_of, from_text, paper.funding)
 
     async def work(place: Place) -> dict[str, Any]:
         times = _times(minutes, every * MINUTE_MS)
-        executing, verdict = await _executing(place, account, override, times[0])
+        executing, verdict = await _executing(place, paper.account, override, times[0])
         stepped = None
         for now_ms in times:
             async with _also(place, "scanner"):
@@ -228,27 +166,22 @@ def run(
         assert stepped is not None
         return _stepped_json(place, stepped, verdict, override)
 
-    return _answer(_leased(database, loaded, minutes, "executor", lease_seconds, work), as_json)
+    return answer(leased(books, loaded, minutes, "executor", work), here.as_json)
 
 
 def backtest_command(
-    symbol: SymbolOption,
-    data: DataOption = None,
+    here: OnData,
     from_text: FromOption = None,
     to_text: ToOption = None,
+    funding: FundingOption = None,
     database: Annotated[
         str | None,
         typer.Option("--database", envvar="PERPDESK_DATABASE", help="Store the report for the gate."),
     ] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write the report with pictures here.")] = None,
-    instruments: InstrumentsOption = None,
-    funding: FundingOption = None,
-    config: ConfigOption = None,
-    settings: SetOption = None,
-    as_json: JsonOption = False,
 ) -> int:
     """Scanner, trigger and executor over recorded minutes, and the bundled crash; what the gate asks for."""
-    loaded, minutes = _load(symbol, data, to_text, instruments, funding, config, settings, from_text)
+    loaded, minutes = here.load(to_text, from_text, funding)
 
     async def work() -> dict[str, Any]:
         async with await SqlStore.open(database or "sqlite://") as store:
@@ -276,23 +209,18 @@ def backtest_command(
             "html": str(html) if html else None,
         }
 
-    return _answer(work(), as_json)
+    return answer(work(), here.as_json)
 
 
 def crash_command(
-    symbol: SymbolOption,
-    data: DataOption = None,
+    here: OnData,
     from_text: Annotated[str | None, typer.Option("--from", help="First start of a grid (UTC).")] = None,
     to_text: Annotated[str | None, typer.Option("--to", help="Last start of a grid (UTC).")] = None,
     until: Annotated[str | None, typer.Option("--until", help="End of the data used (UTC).")] = None,
-    instruments: InstrumentsOption = None,
     funding: FundingOption = None,
-    config: ConfigOption = None,
-    settings: SetOption = None,
-    as_json: JsonOption = False,
 ) -> int:
     """Start grids by hand at every 4-hour boundary from --from to --to; exit 3: one ends badly."""
-    loaded, minutes = _load(symbol, data, until, instruments, funding, config, settings)
+    loaded, minutes = here.load(until, None, funding)
     first_ms, last_ms = time_ms(from_text, "--from"), time_ms(to_text, "--to")
     if first_ms is None or last_ms is None or last_ms < first_ms:
         raise InputError("give --from and --to: the first and the last start of a grid", field="--from")
@@ -334,7 +262,7 @@ def crash_command(
             for one in outcomes
         ],
     }
-    if as_json:
+    if here.as_json:
         print_json(value)
     else:
         columns = ["variant", "begun", "reason", "net", "price", "slippage", "fees", "funding", "ok"]
@@ -358,59 +286,9 @@ def crash_command(
     return 0 if value["ok"] else 3
 
 
-def status(
-    database: DatabaseOption,
-    symbol: Annotated[str | None, typer.Option("--symbol", help="Only this one.")] = None,
-    account: Annotated[int | None, typer.Option("--account", help="Only this account.")] = None,
-    as_json: JsonOption = False,
-) -> int:
-    """Runs, their states and results so far."""
-
-    async def work() -> dict[str, Any]:
-        async with await SqlStore.open(database) as store:
-            runs = await store.grid_runs(account, symbol.upper() if symbol else None)
-            rows = []
-            for one in runs:
-                fills = await store.grid_fills(one.run_id)
-                live = await store.grid_orders(one.run_id, live_only=True)
-                rows.append(
-                    {
-                        "run_id": one.run_id,
-                        "account": one.account_id,
-                        "symbol": one.symbol,
-                        "mode": one.mode,
-                        "variant": one.variant,
-                        "state": one.state,
-                        "begun_ms": one.begun_ms,
-                        "last_bar_ms": one.last_bar_ms,
-                        "ended_ms": one.ended_ms,
-                        "close_reason": one.close_reason,
-                        "fills": len(fills),
-                        "live_orders": len(live),
-                        "realized": units.plain(sum((fill.realized for fill in fills), units.money_of(0))),
-                        "fees": units.plain(sum((fill.fee for fill in fills), units.money_of(0))),
-                        "backtest": one.backtest_id,
-                        "override": one.override_text,
-                    }
-                )
-            return {"command": "status", "status": "ok", "runs": rows}
-
-    return _answer(work(), as_json)
-
-
-def close(
-    symbol: SymbolOption,
-    database: DatabaseOption,
-    data: DataOption = None,
-    account: AccountOption = 1,
-    instruments: InstrumentsOption = None,
-    config: ConfigOption = None,
-    settings: SetOption = None,
-    lease_seconds: LeaseOption = LEASE_MS // 1000,
-    as_json: JsonOption = False,
-) -> int:
+def close(here: OnData, books: OnBooks, account: AccountOption = 1) -> int:
     """Tell the open grid to close: its next minute withdraws the levels and sells, until it is flat."""
-    loaded, minutes = _load(symbol, data, None, instruments, None, config, settings)
+    loaded, minutes = here.load()
 
     async def work(place: Place) -> dict[str, Any]:
         told = await ask_to_close(place, account)
@@ -421,45 +299,42 @@ def close(
             "run_id": told.run_id if told else None,
         }
 
-    return _answer(_leased(database, loaded, minutes, "executor", lease_seconds, work), as_json)
+    return answer(leased(books, loaded, minutes, "executor", work), here.as_json)
 
 
-def explain_command(
-    order_id: Annotated[str, typer.Argument(help="Client id of a grid's order.")],
-    database: DatabaseOption,
-    as_json: JsonOption = False,
+def resolve_command(
+    here: OnData,
+    books: OnBooks,
+    i_know: Annotated[str, typer.Option("--i-know", help="What you found; it is journalled with the run.")],
+    account: AccountOption = 1,
 ) -> int:
-    """Walk back from an order: run, signal, zone, scan, bars, parameters; every hash is checked."""
+    """End a run that is in ERROR: what it holds by its rows is closed at the last close. Never resumes it."""
+    text = reason_of(i_know) or ""
+    loaded, minutes = here.load()
 
-    async def work() -> dict[str, Any]:
-        async with await SqlStore.open(database) as store:
-            return await explain(store, order_id)
+    async def work(place: Place) -> dict[str, Any]:
+        done = await resolve(place, account, text)
+        value: dict[str, Any] = {
+            "command": "resolve",
+            "status": "ok" if done else "nothing_open",
+            "symbol": place.symbol,
+        }
+        if done is not None:
+            digits = minutes.market.universe.price_digits[0]
+            value |= {
+                "run_id": done.run.run_id,
+                "why": done.why,
+                "closed_lots": done.lots,
+                "price": units.plain(units.price_of(done.price, digits)) if done.lots else None,
+                "realized_usdt": _usdt(done.realised_e8),
+                "fee_usdt": _usdt(done.fee_e8),
+            }
+        return value
 
-    return _answer(work(), as_json)
+    return answer(leased(books, loaded, minutes, "executor", work), here.as_json)
 
 
 # -- shared --------------------------------------------------------------------------------------
-
-
-def _load(
-    symbol: str,
-    data: list[Path] | None,
-    to_text: str | None,
-    instruments: Path | None,
-    funding: list[Path] | None,
-    config: Path | None,
-    settings: list[str] | None,
-    from_text: str | None = None,
-) -> tuple[Loaded, Minutes]:
-    loaded = load_config(config, settings, None, [grid_records.NAME])
-    if not data:
-        raise InputError("name a folder or files with 1-minute bars", field="--data")
-    known = tuple(sorted({source.symbol for source in find(data) if source.symbol}))
-    name = whole_symbol(symbol, known) if known else symbol.upper()
-    market: Market = load_market(
-        MarketOptions(data, name, instruments, None, funding, None, from_text, to_text)
-    )
-    return loaded, Minutes(market, name)
 
 
 def _times(minutes: Minutes, step_ms: int) -> list[int]:
@@ -467,12 +342,6 @@ def _times(minutes: Minutes, step_ms: int) -> list[int]:
     first = -(-max(minutes.market.from_ms + 1, minutes.start_ms) // step_ms) * step_ms
     times = list(range(first, minutes.end_ms + 1, step_ms))
     return times if times and times[-1] == minutes.end_ms else [*times, minutes.end_ms]
-
-
-def _override(text: str | None) -> str | None:
-    if text is not None and not text.strip():
-        raise InputError("say why: the text is kept with the run", field="--i-know")
-    return text
 
 
 async def _executing(
@@ -501,38 +370,6 @@ class _also:
     async def __aexit__(self, *error: Any) -> None:
         await self.held.__aexit__(None, None, None)
         self.place.lease = self.own
-
-
-async def _leased(
-    database: str,
-    loaded: Loaded,
-    minutes: Minutes,
-    command: str,
-    lease_seconds: int,
-    work: Callable[[Place], Awaitable[dict[str, Any]]],
-) -> dict[str, Any]:
-    async with await SqlStore.open(database) as store:
-        place = Place(store, loaded, minutes, SystemClock(), lease_ms=lease_seconds * 1000)
-        async with place.leased(command) as mine:
-            if not mine:
-                return {"command": command, "symbol": minutes.symbol, **HELD}
-            try:
-                return await work(place)
-            except StoreBusy:  # it lapsed under our hands and another took it: nothing was written
-                return {"command": command, "symbol": minutes.symbol, **HELD}
-
-
-def _answer(work: Any, as_json: bool) -> int:
-    try:
-        value = asyncio.run(work)
-    except BooksContradiction as error:
-        raise NeedsPerson(str(error)) from error
-    if as_json:
-        print_json(value)
-    else:
-        for name, part in value.items():
-            out.print(f"{name}: {part}", markup=False)
-    return 0
 
 
 def _stepped_json(place: Place, stepped: Stepped, verdict: Verdict, override: str | None) -> dict[str, Any]:

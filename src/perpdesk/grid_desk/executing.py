@@ -123,6 +123,8 @@ class Executing:
             ended_ms=int(state.get("ended_ms", 0)),
             end_reason=int(state.get("end_reason", 0)),
         )
+        if not state and not runs:
+            await self._write(desk, None, desk.last_ms)  # from here on it decides, also if it waits now
         if runs:
             desk.run = runs[0]
             desk.last_ms = runs[0].last_bar_ms
@@ -130,7 +132,7 @@ class Executing:
                 raise Refused(
                     "BUILD_CHANGED",
                     f"run {runs[0].run_id} of {place.symbol} was started by other code: finish it with that "
-                    "version, or close it there",
+                    "version, or end it here by `perpdesk grid resolve`",
                 )
             if runs[0].params_hash != place.params_hash:
                 raise Refused(
@@ -173,6 +175,8 @@ class Executing:
             read = read_snapshot(numbers.document, numbers.document_hash)
         except ValueError as error:
             raise BooksContradiction(f"grid_signal_numbers {row.id}: {error}") from error
+        if read["tick"] != self.place.tick:
+            return None  # its prices mean others now; the next scan and signal will be in today's ticks
         zone = zone_from(read["zone"])
         ground = scans.get(zone.valid_from_ms)
         if ground is None or row.confirmed_ms is None:
@@ -249,7 +253,7 @@ class Executing:
         assert answer.plan is not None
         assert answer.offer is not None
         process_id = await place.process("executor", place.minutes.start_ms, at_ms)
-        document = canonical_json({"plan": plan_json(answer.plan), "words": []})
+        document = canonical_json({"plan": plan_json(answer.plan), "tick": place.tick, "words": []})
         created_ms = place.clock.now_ms()
         run = GridRun(
             run_id=int(answer.offer.signal.id[:12], 16),
@@ -300,11 +304,19 @@ class Executing:
         place, run = self.place, desk.run
         assert run is not None
         if run.state == "ERROR":
-            raise BooksContradiction(f"run {run.run_id} is in ERROR: look at it, then grid resolve")
+            raise BooksContradiction(
+                f"run {run.run_id} is in ERROR: look at it, then `perpdesk grid resolve`"
+            )
         try:
             document = read_snapshot(run.document, run.document_hash)
         except ValueError as error:
             raise BooksContradiction(f"grid_runs {run.run_id}: {error}") from error
+        if document["tick"] != place.tick:
+            raise Refused(
+                "TICK_CHANGED",
+                f"run {run.run_id} of {place.symbol} has its levels in ticks of {document['tick']}, the "
+                f"contract's tick is {place.tick} now: until its end, give --instruments as of its start",
+            )
         words = list(document["words"])
         enabled = await self._switch()
         told = [bool(word["entries"]) for word in words if "entries" in word]
@@ -313,7 +325,7 @@ class Executing:
         plan = plan_from(document["plan"])
         life = await lived(place, plan, run.begun_ms, now_ms, run.run_id, self.account_id, words)
         await self._compare(run, life)
-        text = canonical_json({"plan": document["plan"], "words": words})
+        text = canonical_json({**document, "words": words})
         before_ms = run.last_bar_ms
         desk.run = msgspec.structs.replace(
             run,

@@ -43,7 +43,8 @@ async def explain(store: SqlStore, client_id: str) -> dict[str, Any]:
             "close_reason": run.close_reason,
             "override": run.override_text,
             "backtest_id": run.backtest_id,
-            "plan": {name: plan["plan"][name] for name in ("a0", "step", "lo_stop", "hi_stop")},
+            "tick": plan["tick"],
+            "plan_ticks": {name: plan["plan"][name] for name in ("a0", "step", "lo_stop", "hi_stop")},
             "process": _process(await store.grid_process(run.process_id)),
         },
         "signal": {

@@ -19,6 +19,7 @@ from perpdesk.config import grid_records
 from perpdesk.domain import units
 from perpdesk.domain.grid_books import GridBacktest
 from perpdesk.grid_desk.place import Place, code_revision
+from perpdesk.grid_desk.ran import by_reason, held_fraction, runs_of
 from perpdesk.kernel.cache import sources_hash
 from perpdesk.kernel.records import DAY_MS
 from perpdesk.research.grid_crash import Outcome, bundled_crash_test
@@ -96,7 +97,7 @@ async def make_report(place: Place, *, store: bool = True) -> Report:
         missing_fraction=round(missing, 9),
         crash_ok=crash_ok(crash),
         digest=hashlib.sha256(np.ascontiguousarray(fills).tobytes()).hexdigest(),
-        metrics=canonical_json(metrics(result, setup, fills)),
+        metrics=canonical_json(metrics(result, setup, fills, market)),
         created_ms=place.clock.now_ms(),
     )
     if store:
@@ -106,7 +107,7 @@ async def make_report(place: Place, *, store: bool = True) -> Report:
     return Report(row, result, setup, fills, market, crash)
 
 
-def metrics(result: RunResult, setup: Setup, fills: np.recarray) -> dict[str, Any]:
+def metrics(result: RunResult, setup: Setup, fills: np.recarray, market: Market) -> dict[str, Any]:
     """The report's figures. Money as text in USDT."""
     books, conductor = setup.books, setup.conductor
     runs = int(setup.minds[0].states["runs"].sum())
@@ -116,7 +117,9 @@ def metrics(result: RunResult, setup: Setup, fills: np.recarray) -> dict[str, An
     gross = units.money_of(int(books.account.realised_e8[0]))
     fees = units.money_of(int(books.account.fees_e8[0]))
     net = gross - fees + units.money_of(int(books.account.funding_e8[0]))
-    trips = int(books.positions["round_trips"].sum())
+    ran = runs_of(setup, fills)
+    trips = sum(one.exits for one in ran) or int(books.positions["round_trips"].sum())
+    worst = min((one.net_e8 for one in ran), default=0)
     return {
         "net_usdt": units.plain(net),
         "gross_usdt": units.plain(gross),
@@ -127,7 +130,10 @@ def metrics(result: RunResult, setup: Setup, fills: np.recarray) -> dict[str, An
         "max_drawdown": str(round(Decimal(repr(float(books.account.drawdown_max[0]))), 9)),
         "runs": runs,
         "fills": len(fills),
-        "round_trips_flat": trips,
+        "round_trips": trips,
+        "runs_by_reason": by_reason(ran),
+        "worst_run_usdt": units.plain(units.money_of(worst)),
+        "time_in_market": str(held_fraction(market, fills)),
         "scans": sum(len(story.scans) for story in found),
         "scans_complete": sum(one.complete for story in found for one in story.scans),
         "zones": sum(len(one.zones) for story in found for one in story.scans),

@@ -21,6 +21,7 @@ from perpdesk.config import grid_records
 from perpdesk.config.grid import Grid
 from perpdesk.config.load import Loaded
 from perpdesk.config.snapshot import Snapshot
+from perpdesk.domain import units
 from perpdesk.domain.errors import InputError
 from perpdesk.domain.grid_books import GridLease, GridProcess
 from perpdesk.kernel.cache import sources_hash
@@ -113,6 +114,12 @@ class Place:
     def params_hash(self) -> str:
         """What every row refers to."""
         return self.kept.params_hash
+
+    @property
+    def tick(self) -> str:
+        """One tick as a price. What is stored in ticks says which: another tick is another price."""
+        digits = self.minutes.market.universe.price_digits[0]
+        return units.plain(units.price_of(int(self.minutes.instrument.tick), digits))
 
     @property
     def minimums(self) -> VenueMinimums:

@@ -16,12 +16,46 @@ import numpy as np
 
 from perpdesk.domain import units
 from perpdesk.grid_desk.gate import Report
-from perpdesk.kernel.records import MINUTE_MS, tag_name
+from perpdesk.grid_desk.ran import runs_of
+from perpdesk.kernel.records import DAY_MS, MINUTE_MS
 from perpdesk.strategies.grid.conduct import Conductor
 from perpdesk.strategies.grid.plan import VARIANT_NAMES
 
 WIDTH, PRICE_HEIGHT, LOW_HEIGHT = 1200, 460, 170
 POINTS_MAX = 1_500
+STOPS = ("DRAWDOWN", "ZONE_BREAK")
+END_WORDS = {
+    "DRAWDOWN": "drawdown stop",
+    "ZONE_BREAK": "zone broken",
+    "EXPIRED": "its hours were over",
+    "MANUAL": "closed by hand",
+    "BROKEN": "liquidated",
+    "RECONCILED": "liquidated",
+    "OPEN": "still open",
+}
+# What the figures are called in words, in the order of the page.
+FIGURES = {
+    "net_usdt": "result after all costs, USDT",
+    "gross_usdt": "result of prices alone, USDT",
+    "fees_usdt": "fees paid, USDT",
+    "fee_share": "fees beside the gross result",
+    "funding_usdt": "funding (negative: paid), USDT",
+    "expectancy_usdt": "result per round trip, USDT",
+    "max_drawdown": "deepest drawdown of the account, share of its peak",
+    "worst_run_usdt": "worst run, USDT",
+    "runs": "runs",
+    "runs_by_reason": "runs by how they ended",
+    "round_trips": "round trips of levels",
+    "fills": "fills",
+    "time_in_market": "share of the time with something held",
+    "scans": "scans",
+    "scans_complete": "scans with all four levels",
+    "zones": "zones",
+    "signals": "signals",
+    "offers": "signals confirmed and tradable",
+    "blocked": "signals on which no run began, by reason",
+    "notes": "to be known",
+}
 FILLS_MAX = 6_000
 _STYLE = """
 body{font:14px/1.45 system-ui,sans-serif;margin:24px;color:#1b2430;background:#fff}h1{font-size:20px}
@@ -66,17 +100,37 @@ class Canvas:
         )
 
     def svg(self, parts: Iterable[str], label: str) -> str:
-        """The whole picture, with its extremes as labels."""
-        marks = (
-            f'<text class="axis" x="4" y="12">{escape(_short(self.high))}</text>'
-            f'<text class="axis" x="4" y="{self.height - 4}">{escape(_short(self.low))}</text>'
-            f'<text class="axis" x="{WIDTH - 90}" y="{self.height - 4}">{_day(self.to_ms)}</text>'
-        )
+        """The whole picture: values at the left on fine lines, dates below."""
+        marks = []
+        for value in _round_values(self.low, self.high):
+            row = self.y(value)
+            marks.append(f'<line x1="0" x2="{WIDTH}" y1="{row}" y2="{row}" stroke="#e3e7ee"/>')
+            marks.append(f'<text class="axis" x="4" y="{row - 3}">{escape(_short(value))}</text>')
+        for ms in _dates(self.from_ms, self.to_ms):
+            column = self.x(ms)
+            marks.append(
+                f'<line x1="{column}" x2="{column}" y1="0" y2="{self.height}" stroke="#e3e7ee"/>'
+                f'<text class="axis" x="{column + 3}" y="{self.height + 13}">{_day(ms)}</text>'
+            )
         inside = "".join(parts)
         return (
-            f'<svg viewBox="0 0 {WIDTH} {self.height}" role="img" aria-label="{escape(label)}">'
-            f"{inside}{marks}</svg>"
+            f'<svg viewBox="0 0 {WIDTH} {self.height + 18}" role="img" aria-label="{escape(label)}">'
+            f"{''.join(marks)}{inside}</svg>"
         )
+
+
+def _round_values(low: float, high: float) -> list[float]:
+    """Some five round values between the extremes."""
+    step = 10.0 ** np.floor(np.log10(max(1e-12, (high - low) / 5)))
+    step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= 6)
+    return [float(k * step) for k in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)]
+
+
+def _dates(from_ms: int, to_ms: int) -> list[int]:
+    """At most ten midnights, evenly spaced."""
+    days = max(1, -(-(to_ms - from_ms) // (10 * DAY_MS)))
+    first = -(-from_ms // DAY_MS) * DAY_MS
+    return list(range(first, to_ms - DAY_MS // 2, days * DAY_MS))
 
 
 def _short(value: float) -> str:
@@ -122,7 +176,9 @@ def page(report: Report) -> str:
             f"<h1>grid backtest, {escape(symbol)}, {_day(market.from_ms)} to {_day(market.to_ms)}</h1>",
             f"<p>parameters {report.row.params_hash[:16]}, code {escape(report.row.code_revision[:16])}, "
             f"digest of all fills {report.row.digest[:16]}</p>",
-            "<h2>price, zones (green support, red resistance), levels, fills (blue bought, red sold)</h2>",
+            "<h2>price</h2><p>Areas are zones (green support, red resistance), grey lines the levels of a "
+            "running grid, dots fills (blue bought, red sold), crosses runs that a stop ended. Times are UTC."
+            "</p>",
             price.svg(parts, "price, zones, levels and fills"),
             "<h2>equity, USDT</h2>",
             worth.svg(
@@ -133,7 +189,7 @@ def page(report: Report) -> str:
                 [depth.line(times[::thin].tolist(), fall[::thin].tolist(), "#b3392f", 1.2)], "drawdown"
             ),
             "<h2>figures</h2>",
-            _table(["", ""], [[name, _text(value)] for name, value in found.items()]),
+            _table(["", ""], [[text, _text(found[name])] for name, text in FIGURES.items() if name in found]),
             "<h2>runs</h2>",
             _runs(report, scale),
             "<h2>bundled crash</h2>",
@@ -187,27 +243,23 @@ def _zones(report: Report, canvas: Canvas, scale: int) -> list[str]:
     return parts
 
 
-def _run_spans(report: Report) -> list[tuple[int, int, Any]]:
-    conductor = report.setup.conductor
-    if not isinstance(conductor, Conductor):
-        return []
-    begun = conductor.starts
-    ends = [start.ms for start in begun[1:]] + [report.market.to_ms]
-    spans = []
-    for start, until in zip(begun, ends, strict=True):
-        own = report.fills[(report.fills["ms"] > start.ms) & (report.fills["ms"] < until)]
-        flat = own[(own["held_lots"] == 0) & (own["taker"] == 1)]
-        spans.append((start.ms, int(flat["ms"][-1]) if len(flat) else until, start))
-    return spans
-
-
 def _levels(report: Report, canvas: Canvas, scale: int) -> list[str]:
     tick = int(report.setup.books.instruments.tick[0])
     parts = []
-    for from_ms, to_ms, start in _run_spans(report):
-        for level in start.plan.levels:
+    for one in runs_of(report.setup, report.fills):
+        from_ms, to_ms = one.start.ms, one.ended_ms or report.market.to_ms
+        for level in one.start.plan.levels:
             row = level.entry * tick / scale
             parts.append(canvas.line([from_ms, to_ms], [row, row], "#8a97ad", 0.5))
+        if one.reason in STOPS:
+            at, row = (
+                canvas.x(to_ms),
+                canvas.y(min(level.entry for level in one.start.plan.levels) * tick / scale),
+            )
+            parts.append(
+                f'<path d="M{at - 4},{row - 4}l8,8m0,-8l-8,8" stroke="#b3392f" stroke-width="2">'
+                f"<title>{escape(END_WORDS[one.reason])} {_minute(to_ms)}</title></path>"
+            )
     return parts
 
 
@@ -223,29 +275,23 @@ def _dots(fills: np.recarray, canvas: Canvas, scale: int) -> list[str]:
 def _runs(report: Report, scale: int) -> str:
     tick = int(report.setup.books.instruments.tick[0])
     rows = []
-    for from_ms, to_ms, start in _run_spans(report):
-        own = report.fills[(report.fills["ms"] > from_ms) & (report.fills["ms"] <= to_ms)]
-        net = int((own["realised_e8"] - own["fee_e8"]).sum())
+    for one in runs_of(report.setup, report.fills):
+        start, signal = one.start, one.start.offer.signal
         rows.append(
             [
-                _minute(from_ms), _minute(to_ms), VARIANT_NAMES[start.plan.variant], start.offer.signal.rule,
-                start.offer.signal.zone.kind, _short(start.plan.a0 * tick / scale),
-                _short(start.plan.step * tick / scale), str(len(own)), _usdt(net),
-                tag_name(int(own["tag"][-1])) if len(own) else "",
+                _minute(start.ms),
+                _minute(one.ended_ms) if one.ended_ms else "",
+                END_WORDS.get(one.reason, one.reason),
+                VARIANT_NAMES[start.plan.variant],
+                f"{signal.rule} at {signal.zone.kind}",
+                _short(start.plan.a0 * tick / scale),
+                _short(start.plan.step * tick / scale),
+                str(one.fills),
+                str(one.exits),
+                _usdt(one.net_e8),
             ]
-        )  # fmt: skip
-    head = [
-        "begun",
-        "ended",
-        "variant",
-        "signal",
-        "zone",
-        "price",
-        "step",
-        "fills",
-        "net less funding",
-        "last",
-    ]
+        )
+    head = ["begun", "ended", "why", "side", "signal", "price", "step", "fills", "round trips", "result"]
     return _table(head, rows)
 
 

@@ -11,7 +11,7 @@ from perpdesk.domain.signal_books import GridZone
 from perpdesk.grid_desk.place import Place
 from perpdesk.strategies.grid.chain import SCAN_MS, scan_at
 from perpdesk.strategies.grid.scanner import Scan
-from perpdesk.strategies.grid.snapshot import canonical_json, decimal_text, text_hash
+from perpdesk.strategies.grid.snapshot import canonical_json, decimal_text, snapshot_hash, text_hash
 from perpdesk.strategies.grid.zones import SUPPORT, Zone
 
 
@@ -25,7 +25,7 @@ async def scan_once(place: Place, now_ms: int) -> tuple[Scan, int]:
     found = scan_at(place.minutes.frames, as_of_ms, params, place.symbol, place.params_hash)
     from_ms = max(place.minutes.start_ms, as_of_ms - params.lookback_bars * SCAN_MS)
     process_id = await place.process("scanner", from_ms, as_of_ms)
-    document = canonical_json(found.snapshot())
+    document = canonical_json(document_of(place, found))
     created_ms = place.clock.now_ms()
     assert place.lease is not None
     async with place.store.unit() as unit:
@@ -45,6 +45,11 @@ async def scan_once(place: Place, now_ms: int) -> tuple[Scan, int]:
         )
         new = await unit.record_grid_zones([_row(place, zone, as_of_ms, created_ms) for zone in found.zones])
     return found, new
+
+
+def document_of(place: Place, found: Scan) -> dict[str, object]:
+    """What is stored of a scan."""
+    return {**found.snapshot(), "tick": place.tick}
 
 
 def _row(place: Place, zone: Zone, as_of_ms: int, created_ms: int) -> GridZone:
@@ -85,7 +90,7 @@ def scan_json(place: Place, found: Scan) -> dict[str, object]:
         "as_of_ms": found.as_of_ms,
         "complete": found.complete,
         "params_hash": place.params_hash,
-        "scan_hash": found.hash(),
+        "scan_hash": snapshot_hash(document_of(place, found)),
         "zones": [
             {
                 "id": zone.id,

@@ -62,15 +62,17 @@ class Watched:
 
 
 async def grounds(place: Place, from_ms: int) -> dict[int, Ground | None]:
-    """Stored scans by their boundary; None where one could not be made. Raises BooksContradiction for a
-    scan that was edited by hand."""
+    """Stored scans by their boundary; None where one could not be made, or is in ticks of another size.
+
+    Raises BooksContradiction for a scan that was edited by hand.
+    """
     found: dict[int, Ground | None] = {}
     for row in await place.store.grid_scans(place.symbol, place.params_hash, from_ms):
         try:
             document = read_snapshot(row.document, row.document_hash)
         except ValueError as error:
             raise BooksContradiction(f"grid_scans {row.symbol} as of {row.as_of_ms}: {error}") from error
-        found[row.as_of_ms] = ground_from(document)
+        found[row.as_of_ms] = ground_from(document) if document["tick"] == place.tick else None
     return found
 
 
@@ -162,7 +164,7 @@ async def _write(
         for signal in found:
             status, confirmed_ms = fate(signal, rows, now_ms)
             await unit.save_signal(_row(place, signal, status, confirmed_ms, created_ms))
-            document = canonical_json(_numbers(signal))
+            document = canonical_json(_numbers(place, signal))
             await unit.record_signal_numbers(
                 GridSignalNumbers(
                     signal_id=signal.id,
@@ -234,7 +236,7 @@ def _ticks(place: Place, price: object) -> int:
     return units.price_to_units(price, digits) // int(place.minutes.instrument.tick)
 
 
-def _numbers(signal: Signal) -> dict[str, object]:
+def _numbers(place: Place, signal: Signal) -> dict[str, object]:
     return {
         "bar_close_ms": signal.bar_close_ms,
         "close": signal.close,
@@ -244,6 +246,7 @@ def _numbers(signal: Signal) -> dict[str, object]:
         "range": signal.range_ticks,
         "range_sum": signal.range_sum,
         "rule": signal.rule,
+        "tick": place.tick,
         "tradable": signal.tradable,
         "volume": signal.volume_lots,
         "volume_sum": signal.volume_sum,

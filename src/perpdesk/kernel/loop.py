@@ -32,6 +32,7 @@ from perpdesk.kernel.ledger import (
 from perpdesk.kernel.matching import (
     DONE,
     LIQUIDATION,
+    POINT,
     after_execution,
     band,
     begin,
@@ -60,6 +61,7 @@ def _react(params, guard, shared, state, instrument, position, slots, head, last
     head.fire_hi = FAR
     head.peak_lo = -FAR
     head.peak_hi = FAR
+    head.calm = 0
     if in_path == 0:
         head.cand_side = 0
         head.cand_batch = 0
@@ -276,7 +278,8 @@ def _walk_bar(
         code = step_path(own, head, walk, every_point)
         if code == DONE:
             return n, acted
-        acted = 1
+        if code != POINT:
+            acted = 1
         if n >= fills.shape[0]:
             raise OverflowError(
                 "a minute has more fills than the buffer holds: an order is re-placed for ever"
@@ -348,6 +351,8 @@ def _walk_bar(
             if acct.margin_mode == CROSS:
                 _relevel_cross(acct, instruments, positions, slots, heads)
         _react(params, guard, shared, state, instrument, position, own, head, walk.cursor, head.step_ms, 1)
+        if head.calm == 0:
+            acted = 1
 
 
 @njit(cache=True)

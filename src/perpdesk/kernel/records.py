@@ -307,6 +307,7 @@ plan_dt = np.dtype(
 # fire_*: react at this price on the path; peak_*: react at the end of a leg that reaches it.
 # act_lo, act_hi: the band of what acts where it is reached, so without peak_*.
 # trails, crosses: does a slot hold a trailing order, or a marketable limit (matching.band finds out)?
+# calm: told of a peak inside the bar, the strategy has nothing to add at its close, if nothing else happens.
 # entries_on: may a strategy's own slots open? The account's word, for strategies that ask no gate.
 # margin_cut_ppm, bonus_ppm: what the symbol's rating takes from the margin (all of it: banned) and adds to
 # the thresholds (share of the highest score). cand_veto: the verdict by which the strategy itself forbids the
@@ -339,6 +340,7 @@ head_dt = np.dtype(
         "act_hi",
         "trails",
         "crosses",
+        "calm",
         "margin_cut_ppm",
         "bonus_ppm",
         "cand_veto",

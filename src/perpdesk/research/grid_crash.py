@@ -180,7 +180,7 @@ def _costs(
             lo, hi = stop_levels(
                 int(state.base_e8), int(state.long_lots), int(state.short_lots), int(rules["unit_e8"]),
                 int(rules["exit_ppm"]), int(state.peak_e8), int(state.limit_e8), int(state.lo_stop),
-                int(state.hi_stop),
+                int(state.hi_stop), int(rules["tick"]),
             )  # fmt: skip
             beyond = lo - reference if fill.side < 0 else reference - hi
             if abs(lo if fill.side < 0 else hi) < FAR:

@@ -97,6 +97,16 @@ def test_refusals():
     assert codes(plan_of(zone=(2051, 10_100))) == []
 
 
+def test_a_step_below_the_tick_is_one_tick_and_pays_no_fees():
+    """A range that is nothing beside the price: never a step of zero, and a refusal in words."""
+    assert grid_step(0.3, 800_000, 1) == 1
+    assert grid_step(0.3, 800_000, 5) == 5
+    assert grid_step(0.0, 800_000, 1) == 1
+    plan = plan_of(step=1)
+    assert codes(plan) == ["STEP_TOO_SMALL"]
+    assert "at least 14" in plan.refusals[0].detail
+
+
 def test_parameters_out_of_range_are_named():
     with pytest.raises(ValueError, match="ExecutorParams.grid_levels = 4: must be 5 .. 50"):
         ExecutorParams(grid_levels=4)

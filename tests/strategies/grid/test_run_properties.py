@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.kernel.balance import check_books
 from tests.strategies.grid.running import USDT, GridRun, minutes, random_walk
 
-from perpdesk.kernel.records import BUY, MINUTE_MS, NONE, SELL
+from perpdesk.kernel.records import BUY, FAR, MINUTE_MS, NONE, SELL
 from perpdesk.kernel.replay import fills_hash
 from perpdesk.strategies.grid.machine import ACTIVE, CLOSING, DRAWDOWN, EXPIRED, IDLE, MANUAL, ZONE_BREAK
 from perpdesk.strategies.grid.params import ExecutorParams
@@ -179,6 +179,64 @@ def test_long_and_short_are_mirror_images():
         ]
         assert resting[0] == resting[1]
         assert long_run.state.reason == short_run.state.reason
+
+
+def test_the_scale_of_prices_changes_no_run():
+    """Prices, tick and unit ten times as fine: the same fills, and the same money to the last digit.
+
+    Drawdown is out of the way: right behind a fill a price of the path may lie between two ticks.
+    """
+    calm = ExecutorParams(short_budget_e8=1000 * USDT, stop_drawdown_ppm=500_000)
+    for seed in range(6):
+        rows = random_walk(seed, 400)
+        one, fine = automatic(executor=calm), automatic(executor=calm, unit_e8=100)
+        one_fills = one.feed(*rows)
+        fine.replay.mind.params[0].of[0].tick = 10
+        fine.replay.books.instruments["tick"] = 10
+        fine_fills = fine.feed(*[tuple(price * 10 for price in row) for row in rows])
+        assert len(one_fills) > 30
+        assert [(side, price * 10, lots) for side, price, lots in one_fills] == fine_fills
+        assert one.profit_e8() == fine.profit_e8()
+
+
+def test_a_drawdown_stop_is_on_the_tick():
+    """Where prices are finer than the tick, the stop is the tick nearest the market at which it holds."""
+    for inventory in ((5_000, 0), (0, 5_000)):
+        arguments = (900 * USDT, *inventory, 100, 1250, 1000 * USDT, 100 * USDT, -FAR, FAR)
+        (lo, hi), (on_lo, on_hi) = stop_levels(*arguments), stop_levels(*arguments, 10)
+        if inventory[0]:
+            assert (on_lo, on_hi) == (lo // 10 * 10, FAR)
+        else:
+            assert (on_lo, on_hi) == (-FAR, -(-hi // 10) * 10)
+
+
+def test_costs_never_help():
+    """The same fills with higher fees earn less; a wider slippage makes no forced exit better."""
+    calm = {"short_budget_e8": 1000 * USDT, "stop_drawdown_ppm": 500_000}
+    for seed in range(6):
+        rows = random_walk(seed, 300, jump=0.0)
+        profits = []
+        for taker_ppm, slippage_ppm in ((500, 750), (500, 2000), (900, 2000)):
+            run = automatic(executor=ExecutorParams(**calm), slippage_ppm=slippage_ppm)
+            run.replay.books.instruments["taker_ppm"] = taker_ppm
+            run.feed(*rows)
+            profits.append(run.profit_e8())
+        assert profits[0] > profits[1] > profits[2]
+
+
+def test_a_bar_without_volume_fills_nothing():
+    run = GridRun(volume_share_ppm=100_000)
+    run.start()
+    assert run.feed((10_000, 10_000, 9850, 9850, 0)) == []
+    assert run.feed((9850, 9850, 9840, 9850, 10_000)) == [(BUY, 9900, 1000)]
+
+
+def test_minutes_that_are_missing_are_jumped_over():
+    """Orders rest through a hole; what the price crossed meanwhile fills at its own price at the next open."""
+    run = GridRun()
+    run.start()
+    run.at_ms += 30 * MINUTE_MS
+    assert run.feed((9790, 9800, 9790, 9795)) == [(BUY, 9900, 1010), (BUY, 9800, 1020)]
 
 
 def test_a_run_ends_by_hand_or_by_age():

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from tests.strategies.grid.series import AS_OF_MS, HASH, QUARTER_MS, frames_of, generated, mirrored
 
 from perpdesk.kernel.intervals import rows as rows_of
+from perpdesk.kernel.records import MINUTE_MS, bar_dt, zeros
 from perpdesk.strategies.grid.box import find_box
+from perpdesk.strategies.grid.chain import frames_of as chain_frames
+from perpdesk.strategies.grid.chain import scan_at
 from perpdesk.strategies.grid.clustering import cluster, price_clusters
 from perpdesk.strategies.grid.params import ScannerParams
 from perpdesk.strategies.grid.profile import bucket_width, smooth, spread
@@ -31,12 +34,21 @@ def market(seed):
     return frames_of(generated(targets, int(rng.integers(10, 60)), int(rng.integers(1, 10**6))))
 
 
-@pytest.mark.parametrize("seed", range(8))
+ORDER = ("S2", "S1", "R1", "R2")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6))
 def test_box_order_and_zones(seed):
+    """S2 < S1 < price < R1 < R2, as far as they are there."""
     result = scanned(market(seed))
     found = result.findings
     centres = [zone.centre for zone in result.zones]
     assert centres == sorted(set(centres))
+    assert [zone.kind for zone in result.zones] == [
+        kind for kind in ORDER if kind in {zone.kind for zone in result.zones}
+    ]
+    assert result.complete == (len(result.zones) == 4)
     for zone in result.zones:
         assert (zone.centre < found.price) == zone.kind.startswith("S") == (zone.side > 0)
         assert abs(zone.centre - found.price) >= 0.005 * found.price
@@ -49,7 +61,8 @@ def test_box_order_and_zones(seed):
         assert len(pair) < 2 or abs(pair[0] - pair[1]) >= found.apart - 1  # half ticks are rounded
 
 
-@pytest.mark.parametrize("seed", range(8))
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6))
 def test_the_mirror_image_has_mirrored_zones(seed):
     frames = market(seed)
     result = scanned(frames)
@@ -71,6 +84,27 @@ def test_the_unit_of_volume_changes_nothing(factor):
     for bars in scaled:
         bars.volume_lots *= factor
     assert scanned(scaled).hash() == scanned(frames).hash()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([2, 10, 25, 1000]))
+def test_the_scale_of_prices_changes_nothing(seed, factor):
+    """A contract quoted in other units, its tick with it: the same zones, in ticks."""
+    rng = np.random.default_rng(seed)
+    rows = zeros(20 * 1440, bar_dt)
+    steps = rng.integers(-3, 4, len(rows))
+    close = 10_000 + np.cumsum(steps) - np.cumsum(steps).min()
+    rows.open_ms = AS_OF_MS - MINUTE_MS * np.arange(len(rows), 0, -1)
+    rows.close, rows.open = close, close - steps
+    rows.high, rows.low = np.maximum(rows.open, close) + 2, np.minimum(rows.open, close) - 2
+    rows.volume_lots = rng.integers(1, 50, len(rows))
+    scaled = rows.copy()
+    for name in ("open", "high", "low", "close"):
+        scaled[name] *= factor
+    one = scan_at(chain_frames(rows, 1), AS_OF_MS, PARAMS, "BTCUSDT", HASH)
+    other = scan_at(chain_frames(scaled, factor), AS_OF_MS, PARAMS, "BTCUSDT", HASH)
+    assert one.status == "OK"
+    assert one.hash() == other.hash()
 
 
 def test_equal_input_gives_equal_hashes_and_old_bars_do_not_count():

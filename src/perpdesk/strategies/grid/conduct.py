@@ -44,13 +44,18 @@ class Lane:
 
 @dataclass
 class Conductor:
-    """lanes: one per symbol of the universe. due_ms: the end of the step at which it wants to look next."""
+    """lanes: one per symbol of the universe. due_ms: the end of the step at which it wants to look next.
+
+    ends: when and why the runs have ended that another one of their symbol came after, by their place in
+    starts; of a symbol's last run its state tells.
+    """
 
     lanes: list[Lane]
     rules: Rules
     due_ms: int = 0
     stories: list[Story] = field(default_factory=list)
     starts: list[Start] = field(default_factory=list)
+    ends: dict[int, tuple[int, int]] = field(default_factory=dict)
     refused: Counter[str] = field(default_factory=Counter)
     _left: list[list[Offer]] = field(default_factory=list)
     _used: set[str] = field(default_factory=set)
@@ -99,6 +104,9 @@ class Conductor:
         if answer.reason == GO:
             assert answer.plan is not None
             assert answer.offer is not None
+            before = [number for number, start in enumerate(self.starts) if start.symbol == s]
+            if before:
+                self.ends[before[-1]] = int(state.ended_ms), int(state.reason)
             order_start(state, in_units(answer.plan, lane.tick))
             self._used.add(answer.offer.signal.id)
             self.starts.append(Start(now_ms, s, answer.offer, answer.plan))

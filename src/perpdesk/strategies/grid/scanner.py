@@ -127,13 +127,19 @@ class Scan:
         return snapshot_hash(self.snapshot())
 
 
+def _utc(ms: int) -> str:
+    """A minute as people write it."""
+    return f"{np.datetime64(int(ms), 'ms').astype('datetime64[m]')} UTC"
+
+
 def _problem(bars: np.recarray, name: str, frame_ms: int, as_of_ms: int, min_bars: int) -> tuple[str, str]:
     """(status, reason) of one frame; (OK, "") if nothing is wrong."""
     if len(bars) == 0 or bars.open_ms[-1] != as_of_ms - frame_ms:
-        return BAR_NOT_READY, f"{name}: the bar that ends at {as_of_ms} is not there"
+        return BAR_NOT_READY, f"{name}: the bar that ends at {_utc(as_of_ms)} is not there"
     steps = np.diff(bars.open_ms)
     if (steps != frame_ms).any():
-        return GAP, f"{name}: the bar after {bars.open_ms[:-1][steps != frame_ms][0]} does not follow it"
+        before = _utc(bars.open_ms[:-1][steps != frame_ms][0])
+        return GAP, f"{name}: after the bar of {before} minutes are missing"
     bad = (
         (bars.low < 1)
         | (bars.high < np.maximum(bars.open, bars.close))
@@ -141,7 +147,7 @@ def _problem(bars: np.recarray, name: str, frame_ms: int, as_of_ms: int, min_bar
         | (bars.volume_lots < 0)
     )
     if bad.any():
-        return BAD_BAR, f"{name}: bar {bars.open_ms[bad][0]} has impossible prices or volume"
+        return BAD_BAR, f"{name}: the bar of {_utc(bars.open_ms[bad][0])} has impossible prices or volume"
     if len(bars) < min_bars:
         return WARM_UP, f"{name}: {len(bars)} bars, {min_bars} are needed"
     if bars.volume_lots.sum() == 0:

@@ -58,10 +58,13 @@ def level_of(target_e8, base_e8, long_lots, short_lots, unit_e8, exit_ppm, below
 
 
 @njit(cache=True)
-def stop_levels(base_e8, long_lots, short_lots, unit_e8, exit_ppm, peak_e8, limit_e8, lo_stop, hi_stop):
+def stop_levels(
+    base_e8, long_lots, short_lots, unit_e8, exit_ppm, peak_e8, limit_e8, lo_stop, hi_stop, tick=1
+):
     """(lo, hi): the run ends when the price is at or beyond one of them.
 
     limit_e8: the drawdown from peak_e8 that ends it; lo_stop, hi_stop: the zone's, -FAR and FAR for none.
+    tick: price units per tick; a stop can only rest on one.
     """
     lo = lo_stop
     hi = hi_stop
@@ -69,9 +72,9 @@ def stop_levels(base_e8, long_lots, short_lots, unit_e8, exit_ppm, peak_e8, limi
     if slope != 0:
         level = level_of(peak_e8 - limit_e8, base_e8, long_lots, short_lots, unit_e8, exit_ppm, True)
         if slope > 0:
-            lo = max(lo, level)
+            lo = max(lo, level // tick * tick)
         else:
-            hi = min(hi, level)
+            hi = min(hi, -(-level // tick) * tick)
     return lo, hi
 
 

@@ -317,7 +317,7 @@ def _lay_out(rules, state, last):
             )
         if not good:
             return False
-    buffer = (2 * rules.buffer_ppm * a0 + 1_000_000) // 2_000_000
+    buffer = (2 * rules.buffer_ppm * (a0 // rules.tick) + 1_000_000) // 2_000_000 * rules.tick
     state.lo_stop = lowest - buffer if rules.variant != SHORT else -FAR
     state.hi_stop = arithmetic_price(a0, step, n) + buffer if rules.variant != LONG else FAR
     return True
@@ -435,18 +435,24 @@ def used_e8(rules, state, slots):
 
 
 @njit(cache=True)
+def _is_placed(state, last, now_ms, entries_on):
+    """Is what was wanted at the last placing wanted now?"""
+    return (
+        state.placed != 0
+        and state.entries_on == entries_on
+        and now_ms < state.wait_ms
+        and state.wait_lo < last < state.wait_hi
+    )
+
+
+@njit(cache=True)
 def _place(rules, state, slots, last, now_ms, entries_on):
     """The wanted order of every level: nearest first, below before above.
 
     While entries_on is 0 no entry is wanted and resting ones are taken back; what is held keeps its exit.
     """
-    if (
-        state.placed
-        and state.entries_on == entries_on
-        and now_ms < state.wait_ms
-        and state.wait_lo < last < state.wait_hi
-    ):
-        return  # what was wanted then is wanted now
+    if _is_placed(state, last, now_ms, entries_on):
+        return
     state.placed = 1
     state.entries_on = entries_on
     state.wait_lo = -FAR
@@ -535,13 +541,15 @@ def want(params, shared, state, position, slots, head, last, now_ms, in_path):
         state.levelled_e8 = state.peak_e8
         state.fall_lo, state.fall_hi = stop_levels(
             base, long_lots, short_lots, rules.unit_e8, rules.exit_ppm, state.peak_e8, state.limit_e8,
-            state.lo_stop, state.hi_stop,
+            state.lo_stop, state.hi_stop, rules.tick,
         )  # fmt: skip
         state.rise_lo, state.rise_hi = peak_levels(
             base, long_lots, short_lots, rules.unit_e8, rules.exit_ppm, state.peak_e8, last, worth
         )
     if in_path == 0:
         _place(rules, state, slots, last, now_ms, head.entries_on)
+    else:
+        head.calm = 1 if _is_placed(state, last, now_ms, head.entries_on) else 0
     head.fire_lo = max(head.fire_lo, state.fall_lo)
     head.fire_hi = min(head.fire_hi, state.fall_hi)
     head.peak_lo = max(head.peak_lo, max(state.rise_lo, state.wait_lo))
