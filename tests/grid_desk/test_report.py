@@ -15,11 +15,19 @@ from perpdesk.grid_desk.ran import OPEN, held_fraction, runs_of
 from perpdesk.grid_desk.report import page
 
 
+# More signals, both sides, short runs.
+MANY = (
+    "grid.executor.max_run_hours=6",
+    "grid.executor.short_budget_usdt=4000",
+    "grid.trigger.min_zone_confidence=0",
+)
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     async def made():
         async with await SqlStore.open(database(tmp_path_factory.mktemp("report"))) as store:
-            return await make_report(place_of(store, "grid.executor.max_run_hours=6", whole=market(days=36)))
+            return await make_report(place_of(store, *MANY, whole=market(seed=5, days=30)))
 
     return asyncio.run(made())
 
