@@ -14,7 +14,6 @@ from perpdesk.grid_desk.gate import make_report
 from perpdesk.grid_desk.ran import OPEN, held_fraction, runs_of
 from perpdesk.grid_desk.report import page
 
-
 # More signals, both sides, short runs.
 MANY = (
     "grid.executor.max_run_hours=6",
