@@ -42,7 +42,7 @@ def simulate(
         ),
     ] = None,
     versions: Annotated[
-        str, typer.Option("--versions", help="What desks run: one, two, scores, or mixed by seed.")
+        str, typer.Option("--versions", help="What desks run: one, two, scores, ladders, or mixed by seed.")
     ] = "one",
     processes: Annotated[int, typer.Option("--processes", min=1)] = min(2, os.cpu_count() or 1),
     trace: Annotated[bool, typer.Option("--trace", help="Print every line of the trace (one seed).")] = False,

@@ -27,7 +27,17 @@ from perpdesk.engine.ownership import Ownership
 from perpdesk.kernel.records import ABSENT_MS, MINUTE_MS, bar_dt, zeros
 from perpdesk.live import assemble, plan, write_down
 from perpdesk.simulation.database import DatabaseFile
-from perpdesk.simulation.lineup import MADE_UP_BEYOND, ONE, SCORES, TWO, Lineup, before, chosen, lineup
+from perpdesk.simulation.lineup import (
+    LADDERS,
+    MADE_UP_BEYOND,
+    ONE,
+    SCORES,
+    TWO,
+    Lineup,
+    before,
+    chosen,
+    lineup,
+)
 from perpdesk.simulation.observer import Limits, Observer
 from perpdesk.simulation.subject import ACCOUNT_ID, Life
 from perpdesk.simulation.watch import Told, Watch
@@ -260,3 +270,8 @@ def two(seed: int) -> DeskSubject:
 def scores(seed: int) -> DeskSubject:
     """A desk of both scorers."""
     return DeskSubject(seed, lineup(SCORES))
+
+
+def ladders(seed: int) -> DeskSubject:
+    """A desk of both scorers, which enter in batches."""
+    return DeskSubject(seed, lineup(LADDERS))

@@ -21,8 +21,8 @@ from perpdesk.domain import units
 from perpdesk.kernel.records import MINUTE_MS, bar_dt, zeros
 from perpdesk.market.universe import Universe
 
-ONE, TWO, SCORES = "one", "two", "scores"
-LINEUPS: Final = (ONE, TWO, SCORES)
+ONE, TWO, SCORES, LADDERS = "one", "two", "scores", "ladders"
+LINEUPS: Final = (ONE, TWO, SCORES)  # those that a mixed swarm draws from
 # Hours that the scorers must have seen, and a few more.
 _SCORE_HOURS = 204
 # A warm-up longer than this is not all in the world: what was before it is made up.
@@ -90,7 +90,7 @@ class Lineup:
 @cache
 def lineup(name: str) -> Lineup:
     """A lineup by its name. Raises KeyError."""
-    return {ONE: _one, TWO: _two, SCORES: _scores}[name]()
+    return {ONE: _one, TWO: _two, SCORES: _scores, LADDERS: _ladders}[name]()
 
 
 def _one() -> Lineup:
@@ -109,6 +109,14 @@ def _scores() -> Lineup:
     loaded = loads(_ACCOUNT % (6, 8000) + _SCORES)
     sleeves = tuple(sleeves_of(loaded, ("score_v2", "score_v3")))
     return Lineup(SCORES, loaded, sleeves, _SCORE_HOURS * 60, 1000)
+
+
+def _ladders() -> Lineup:
+    """Both scorers, entering in batches."""
+    text = _SCORES.replace("scan_interval_s: 60,", "scan_interval_s: 60, entry_mode: ladder,")
+    loaded = loads(_ACCOUNT % (6, 8000) + text)
+    sleeves = tuple(sleeves_of(loaded, ("score_v2", "score_v3")))
+    return Lineup(LADDERS, loaded, sleeves, _SCORE_HOURS * 60, 1000)
 
 
 @cache

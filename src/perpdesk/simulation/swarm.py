@@ -21,7 +21,7 @@ DESK = "perpdesk.simulation.desk:make"
 # What a desk runs; mixed: each seed chooses.
 DESKS = {
     "one": DESK,
-    **{name: f"perpdesk.simulation.desk:{name}" for name in ("two", "scores", "mixed")},
+    **{name: f"perpdesk.simulation.desk:{name}" for name in ("two", "scores", "ladders", "mixed")},
 }
 
 
