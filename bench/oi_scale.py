@@ -128,7 +128,7 @@ def main() -> None:
         def options(clock: WorldClock) -> ServeOptions:
             return ServeOptions(
                 clock=clock, prices=dict.fromkeys(names, "100"), instruments=known, accounts=1,
-                balance="1000000", open_interest={name: Told() for name in names}, control=True,
+                balance="1000000", open_interest={name: Told() for name in names},
                 rules=Rules(depth_level_usdt=5_000_000),
             )  # fmt: skip
 

@@ -27,6 +27,14 @@ ExchangeUrlOption = Annotated[
         "--exchange-url", help="Where a simulated account's exchange is; a live key goes nowhere else."
     ),
 ]
+RedisOption = Annotated[
+    str | None,
+    typer.Option(
+        "--redis",
+        envvar="PERPDESK_REDIS",
+        help="A cache for what the radar asks rarely, redis://… or unix://…",
+    ),
+]
 _DatabaseOption = Annotated[
     str,
     typer.Option("--database", envvar="PERPDESK_DATABASE", help="SQLAlchemy URL, e.g. sqlite:///desk.sqlite"),
@@ -55,6 +63,7 @@ def live(
     ] = False,
     vault: VaultOption = None,
     control_dir: ControlDirOption = None,
+    redis: RedisOption = None,
 ) -> int:
     """Trade an account. Needs --live, --confirm ACCOUNT, and for entries `perpdesk control enable`.
 
@@ -79,6 +88,7 @@ def live(
         folder=folder_of(control_dir, make=True),
         config=config,
         settings=settings or [],
+        redis=redis,
         flatten_on_exit=flatten_on_exit,
         dead=first_look.dead,
         say=notice,

@@ -17,7 +17,7 @@ from perpdesk.adapters.binance.hosts import LIVE, simulated
 from perpdesk.adapters.clocks import SystemClock
 from perpdesk.adapters.sqlstore import SqlStore
 from perpdesk.cli.console import err, notice, out, print_json, table
-from perpdesk.cli.live import AccountNameOption, ExchangeUrlOption, VaultOption, live
+from perpdesk.cli.live import AccountNameOption, ExchangeUrlOption, RedisOption, VaultOption, live
 from perpdesk.cli.oi_account import add_to as account_commands
 from perpdesk.cli.options import (
     ConfigOption,
@@ -90,11 +90,12 @@ def run_command(
     ] = False,
     vault: VaultOption = None,
     control_dir: ControlDirOption = None,
+    redis: RedisOption = None,
 ) -> int:
     """Radar and breakout account on an exchange: `perpdesk live --strategy oi_breakout`."""
     return live(
         account, database, [NAME], symbols, is_live, confirm, exchange_url, config, settings, flatten_on_exit,
-        vault, control_dir,
+        vault, control_dir, redis,
     )  # fmt: skip
 
 
@@ -103,10 +104,11 @@ def poll_command(
     database: OptionalDatabase = None,
     config: ConfigOption = None,
     settings: SetOption = None,
+    redis: RedisOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """One poll, at the next slot of the grid."""
-    watch(exchange_url, database, config, settings, 1, as_json)
+    watch(exchange_url, database, config, settings, 1, redis, as_json)
 
 
 def watch(
@@ -115,6 +117,7 @@ def watch(
     config: ConfigOption = None,
     settings: SetOption = None,
     polls: Annotated[int | None, typer.Option("--polls", help="Stop after so many polls.", min=1)] = None,
+    redis: RedisOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run the radar and show what it sees, until Ctrl-C. With --database polls and anomalies are recorded."""
@@ -133,7 +136,7 @@ def watch(
             if live is not None and one.radar is not None:
                 live.update(_screen(one.radar, seen, rows), refresh=True)
 
-        one = RadarRun(hosts, clock, Settings(config, settings or []), store, show)
+        one = RadarRun(hosts, clock, Settings(config, settings or []), store, show, redis=redis)
         stop = Stop()
         try:
             with stop.on_signals(notice):

@@ -91,7 +91,8 @@ _KEY_RIGHTS, _EXIT = "KEY_RIGHTS", "FLATTEN_ON_EXIT"
 @dataclass(frozen=True)
 class LiveOptions:
     """What a person has asked for. ``dead``: the last owner, if it was seen dead when this process began.
-    ``say``: a sentence for them. ``config``, ``settings``: what ``loaded`` was made of, to read it again."""
+    ``say``: a sentence for them. ``config``, ``settings``: what ``loaded`` was made of, to read it again.
+    ``redis``: the radar's cache."""
 
     loaded: Loaded
     strategies: Sequence[str]
@@ -103,6 +104,7 @@ class LiveOptions:
     folder: DiskFolder
     config: Path | None = None
     settings: Sequence[str] = ()
+    redis: str | None = None
     flatten_on_exit: bool = False
     with_canary: bool = True
     key_check_ms: int = KEY_CHECK_MS
@@ -453,6 +455,7 @@ class Life:
             held=lambda: trading.universe.symbols,
             also_asks=trading.asks,
             on_settings=trading.take_settings,
+            redis=options.redis,
         )
         return [
             keep_polling(radar, self.clock, lambda text: desk.alarms.sound(RADAR_DOWN, text, key="radar")),

@@ -17,6 +17,7 @@ from perpdesk.adapters.binance.connect import Gateway
 from perpdesk.adapters.binance.hosts import Hosts
 from perpdesk.adapters.binance.interest import BinanceInterest
 from perpdesk.adapters.binance.rest import Rest
+from perpdesk.adapters.redis_cache import RedisCache
 from perpdesk.adapters.sqlstore import SqlStore
 from perpdesk.config.lint import lint, refuse_errors
 from perpdesk.config.load import Loaded, load
@@ -28,7 +29,9 @@ from perpdesk.domain.errors import ConfigError, PerpdeskError
 from perpdesk.domain.signal_books import OiSetting
 from perpdesk.market.radar.poll import Poll
 from perpdesk.market.radar.radar import Radar, Seen, Terms
+from perpdesk.market.radar.reading import ReadThrough
 from perpdesk.market.radar.recorder import Recorder
+from perpdesk.market.radar.source import InterestSource
 from perpdesk.ports import Clock
 
 LOG = logging.getLogger(__name__)
@@ -107,7 +110,7 @@ class RadarRun:
     """One process of the radar. store None: nothing is kept, and only the file configures.
 
     gateway: of whoever shares the exchange's limits with it, None for one of its own. held, on_seen and
-    also_asks: as for ``Radar``; on_settings is told new settings when they hold.
+    also_asks: as for ``Radar``; on_settings is told new settings when they hold. redis: a URL, None for none.
     """
 
     hosts: Hosts
@@ -120,6 +123,7 @@ class RadarRun:
     held: Callable[[], Sequence[str]] = tuple
     also_asks: Callable[[Poll], Collection[str]] = lambda poll: ()
     on_settings: Callable[[Oi], None] = lambda oi: None
+    redis: str | None = None
 
     async def run(self, polls: int | None = None) -> Radar:
         """Poll until cancelled, or so many times. Raises PerpdeskError where it cannot start."""
@@ -139,9 +143,12 @@ class RadarRun:
             frozen = snapshot(loaded.config.oi)
             await self.store.save_params_snapshot(frozen.json, self.clock.now_ms())
             recorder = Recorder(self.store, loaded.config.oi.snapshot_retention_days)
+        cache = None if self.redis is None else RedisCache(self.redis, self.clock)
         try:
             await rest.sync_time()
-            source = BinanceInterest(rest, self.clock)
+            source: InterestSource = BinanceInterest(rest, self.clock)
+            if cache is not None:
+                source = ReadThrough(source, cache, self.store)
             self.radar = Radar(
                 source,
                 terms_of(loaded.config.oi),
@@ -161,6 +168,8 @@ class RadarRun:
                 await self.radar.close()
         finally:
             await rest.close()
+            if cache is not None:
+                await cache.close()
         return self.radar
 
     async def _reread(self) -> None:
