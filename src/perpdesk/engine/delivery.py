@@ -758,10 +758,9 @@ class Delivery(Executor):
             if not self._may_go(place):
                 again.append(self.clock.now_ms() + AGAIN_MS)
                 break
-            next_ms = line.denied_last_ms.get(order.client_id, -DENIED_AGAIN_MS) + DENIED_AGAIN_MS
-            if self.clock.now_ms() < next_ms:
-                again.append(next_ms)  # whatever else wakes the worker
-                continue
+            denied_ms = line.denied_last_ms.get(order.client_id, -DENIED_AGAIN_MS)
+            if self.clock.now_ms() < denied_ms + DENIED_AGAIN_MS:
+                continue  # whatever else wakes the worker: it is woken for this then
             answer = await self.venue.cancel(order.symbol, order.client_id)
             if answer.outcome is Outcome.UNKNOWN:
                 again.append(self.clock.now_ms() + AGAIN_MS)
