@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -275,6 +276,21 @@ async def test_an_entry_taken_back_too_late_is_still_the_sleeves() -> None:
         assert one.outside.alarms == []
         assert one.lots() == 10
         assert one.alive[-1] == f"t0 xs-0 STOP SELL 10 @ {STOP}"
+
+
+async def test_a_refused_cancel_is_asked_again_in_its_own_time_only() -> None:
+    """API-13 for a minute: whatever wakes the worker meanwhile, one request each two seconds."""
+    async with bench() as one:
+        await one.hold()
+        one.venue.will("cancel", *[refused(-2011)] * 999)
+        await one.foreign(-4)  # a smaller stop is placed, the old one is to leave
+        before = len(asyncio.all_tasks())
+        for _ in range(80):
+            one.delivery.nudge(0)
+            await one.advance(250)
+        asked = [row for row in one.venue.said() if row.startswith("cancel")]
+        assert 9 <= len(asked) <= 12
+        assert len(asyncio.all_tasks()) <= before + 2
 
 
 async def test_a_refused_cancel_of_an_entry_is_no_proof() -> None:
