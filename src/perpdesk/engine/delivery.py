@@ -830,6 +830,7 @@ class Delivery(Executor):
             return
         tag = self.tag_of(order.client_id, place)
         if fate is Fate.ENDED:  # its fills are told, or read
+            self.venue.catch_up(order.symbol)
             self.venue.catch_up()
             if order.reduce_only and order.kind == MARKET and order.client_id in self.orders:
                 # until its fills, or its end, are heard it counts as working: a second one beside it would
@@ -839,6 +840,7 @@ class Delivery(Executor):
             if opening:
                 if order.client_id in self.orders:
                     self._unheard[order.sleeve, order.symbol] = order.client_id
+                    self._spawn(self._listen(order))
                 slot = self.books.slots[place]
                 if slot.kind == MARKET and slot.side == order.side:
                     slot.kind = NONE

@@ -110,6 +110,8 @@ class Observer:
     _banned_us: dict[int, tuple[int, int]] = field(default_factory=dict)  # since when told, until when
     _marked_ms: dict[int, int] = field(default_factory=dict)  # of the newest mark that a process has read
     _large_us: dict[Code, int] = field(default_factory=dict)
+    _newest_born: int = 0
+    _born_at: dict[int, int] = field(default_factory=dict)  # the newest process as a position became bare
     _denied_us: dict[int, int] = field(default_factory=dict)  # when a standing stop's cancel was refused
 
     @property
@@ -377,6 +379,8 @@ class Observer:
             one.frozen_until_us > now_us for one in processes if not one.is_dead
         )
         unreachable = self.unreachable() or not self.server.gate.keys
+        alive = [one for one in processes if not one.is_dead]
+        born = self._newest_born = max((one.number for one in alive), default=self._newest_born)
         self._flattens(account, excluded=unreachable or suspended or not ready)
         for contract, holding in self.attribution.holdings.items():
             ours = holding.ours
@@ -391,12 +395,15 @@ class Observer:
                 word = "bare" if uncovered else "covered"
                 self.trace.say(word, f"{world.contracts[contract].symbol} {uncovered} of {ours}")
             traded = world.contracts[contract].status == "TRADING"
+            if contract not in self.meter.running:
+                self._born_at[contract] = born
+            again = not alive and born > self._born_at[contract]
             self.meter.look(
                 contract,
                 world.contracts[contract].symbol,
                 uncovered,
                 now_us,
-                excluded=self._why_nobody_acts(unreachable, suspended, traded),
+                excluded=self._why_nobody_acts(unreachable, suspended, traded) or "died again" * again,
                 death=not ready,
             )
             if (running := self.meter.running.get(contract)) is not None:

@@ -2,7 +2,8 @@
 
 Covered: live stops on the other side, market on trigger, that reduce, on the loss side of the mark. The clock
 of an uncovered position stands still while the account could not act: venue out of reach, symbol not traded,
-process suspended by the machine.
+process suspended by the machine, and from a second death on until the next process is born (a supervisor's
+time; the first death's counts).
 """
 
 from __future__ import annotations

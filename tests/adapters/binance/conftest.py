@@ -17,6 +17,7 @@ async def bench() -> AsyncIterator[Bench]:
         server.on("GET", "/fapi/v1/order", NOT_FOUND)
         server.on("GET", "/fapi/v1/algoOrder", NOT_FOUND)
         server.on("GET", "/fapi/v1/userTrades", Say([]))
+        server.on("GET", "/fapi/v1/allOrders", Say([]))
         one = Bench(server)
         yield one
         await one.rest.close()

@@ -236,6 +236,26 @@ async def test_an_order_that_shows_up_late_is_alive(bench: Bench) -> None:
     assert standing is Standing.ALIVE
 
 
+async def test_an_order_that_only_the_list_knows_is_found_at_the_second_look(bench: Bench) -> None:
+    """API-14: both queries deny it for as long as anybody asks."""
+    filled = order_row(status="FILLED") | {"executedQty": "0.010"}
+    bench.server.on("GET", "/fapi/v1/allOrders", Say([order_row("somebodys"), filled]))
+    standing, now_ms = await settled(bench, START + 5_000)
+    assert standing is Standing.ENDED
+    assert now_ms <= START + 3_000
+
+
+async def test_an_order_that_traded_and_is_denied_is_not_absent(bench: Bench) -> None:
+    """It may be the one that is looked for: nobody calls it dead."""
+    trade = {
+        "symbol": "BTCUSDT", "id": 1, "orderId": 7, "side": "BUY", "price": "50000", "qty": "0.010",
+        "realizedPnl": "0", "commission": "0.25", "commissionAsset": "USDT", "time": START + 1,
+    }  # fmt: skip
+    bench.server.on("GET", "/fapi/v1/userTrades", Say([trade]))
+    with pytest.raises(ExchangeUnreachable, match="has traded and is denied"):
+        await settled(bench, START + 5_000)
+
+
 async def test_an_order_that_only_its_fills_know_has_ended(bench: Bench) -> None:
     trade = {
         "symbol": "BTCUSDT", "id": 1, "orderId": 7, "side": "BUY", "price": "50000", "qty": "0.010",

@@ -22,7 +22,8 @@ def test_the_estimate_is_within_its_own_error(offset: int, trips: list[tuple[int
         sent = clock.now_ms()
         clock.advance_to(sent + out_ms + back_ms)
         server.observe(sent, sent + out_ms + offset, clock.now_ms())
-        assert abs(server.now_ms() - (clock.now_ms() + offset)) <= server.error_ms
+        if server.best is not None:  # a trip of many seconds measures nothing
+            assert abs(server.now_ms() - (clock.now_ms() + offset)) <= server.error_ms
     assert server.local_ms(server.now_ms()) == clock.now_ms()
 
 

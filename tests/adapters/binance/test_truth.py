@@ -135,6 +135,11 @@ async def test_fills_of_an_order_that_the_exchange_denies_are_not_taken_for_a_st
     async with binance_desk() as desk:
         await by_hand(desk, "BUY", 5, "web_1")
         strike(desk, "hide", "GET /fapi/v1/order", ms=60_000)
+        assert [one.client_id for one in await fills(desk)] == ["web_1"], "the list has it"
+    async with binance_desk() as desk:
+        await by_hand(desk, "BUY", 5, "web_1")
+        strike(desk, "hide", "GET /fapi/v1/order", ms=60_000)
+        strike(desk, "hide", "GET /fapi/v1/allOrders", ms=60_000)
         with pytest.raises(ExchangeUnreachable, match="has fills and is denied"):
             await fills(desk)
 

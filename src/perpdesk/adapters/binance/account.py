@@ -24,7 +24,7 @@ from perpdesk.adapters.binance.facts import FORCED, Fill, Seen, fill_of_report, 
 from perpdesk.adapters.binance.known_orders import Known, KnownOrders, is_final
 from perpdesk.adapters.binance.quantise import Rules, money_near_e8
 from perpdesk.adapters.binance.rest import Rest
-from perpdesk.adapters.binance.standing import Standing, look
+from perpdesk.adapters.binance.standing import Standing, look, order_by_id
 from perpdesk.domain import units
 from perpdesk.domain.errors import NeedsPerson, PerpdeskError
 from perpdesk.kernel.records import BUY, SELL
@@ -291,9 +291,7 @@ class AccountFacts:
         client_id = fill.client_id
         try:
             if not client_id:
-                order: p.Order = await self._rest.ask(
-                    to.ORDER_QUERY, (("symbol", fill.symbol), ("orderId", fill.order_id))
-                )
+                order = await order_by_id(self._rest, fill.symbol, fill.order_id)
                 client_id = order.client_order_id
                 known = self._known.get(client_id)
             if known is None:

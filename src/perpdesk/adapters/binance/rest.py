@@ -38,6 +38,8 @@ from perpdesk.ports import Clock
 
 RECV_WINDOW_MS = 5_000
 TIMEOUT_MS = 10_000
+# What only reads is asked again at little cost; what changes something may take the exchange ten seconds.
+READ_TIMEOUT_MS = 4_000
 _TEXT_MAX = 300
 LOST_MAX = 3
 # So long a protective request waits for the exchange's time after a refusal.
@@ -181,7 +183,9 @@ class Rest:
             headers = (*headers, _FORM)
         try:
             wire = self._spot_wire() if endpoint.on_spot else self._wire
-            answer = await wire.request(endpoint.method, target, headers, data)
+            is_read = endpoint.method == "GET" and (endpoint.signed or endpoint is self.time_endpoint)
+            timeout_ms = min(READ_TIMEOUT_MS, self.timeout_ms) if is_read else None
+            answer = await wire.request(endpoint.method, target, headers, data, timeout_ms=timeout_ms)
         except WireFailed as error:
             self._lost += 1
             return Reply(None, None, str(error), b"", {}, fence_ms)

@@ -20,6 +20,7 @@ from perpdesk.adapters.binance.limits import Cost
 from perpdesk.adapters.binance.quantise import Rules, money_near_e8
 from perpdesk.adapters.binance.rest import Rest
 from perpdesk.adapters.binance.signing import Param
+from perpdesk.adapters.binance.standing import order_by_id
 from perpdesk.domain import units
 from perpdesk.domain.errors import InputError
 from perpdesk.domain.order import PositionSide
@@ -229,7 +230,7 @@ class AccountTruth:
 
     async def _order_of(self, name: str, order_id: int) -> p.Order:
         try:
-            found: p.Order = await self._rest.ask(to.ORDER_QUERY, (("symbol", name), ("orderId", order_id)))
+            found = await order_by_id(self._rest, name, order_id)
         except ExchangeRefused as error:  # it has traded, so it exists: the answer is wrong, or late
             raise ExchangeUnreachable(
                 f"order {order_id} of {name} has fills and is denied: {error}"

@@ -235,19 +235,25 @@ class Wire:
         self._is_closed = False
 
     async def request(
-        self, method: str, target: str, headers: tuple[str, ...] = (), body: bytes | None = None
+        self,
+        method: str,
+        target: str,
+        headers: tuple[str, ...] = (),
+        body: bytes | None = None,
+        *,
+        timeout_ms: int | None = None,
     ) -> Answered:
         """Send one request once. target: path and query as they go on the wire; headers: whole lines.
 
-        Raises WireFailed, also after timeout_ms (or up to an eighth of it later). A cancelled request closes
-        its connection.
+        Raises WireFailed, also after timeout_ms, of this request or else of the wire (or up to an eighth of
+        the wire's later). A cancelled request closes its connection.
         """
         start = f"{method} {target} HTTP/1.1\r\n"
         if body is not None:
             start += f"Content-Length: {len(body)}\r\n"
         message = start.encode("ascii") + self._rest_of_head(headers) + b"\r\n" + (body or b"")
         loop = asyncio.get_running_loop()
-        end_s = loop.time() + self._timeout_s
+        end_s = loop.time() + (self._timeout_s if timeout_ms is None else timeout_ms / 1000)
         connection = self._rested()
         if connection is None:
             try:
