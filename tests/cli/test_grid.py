@@ -178,18 +178,6 @@ def test_a_tick_that_changes_does_not_move_a_price(grid: Grid, tmp_path: Path):
     assert grid("executor", 240, *old, "--i-know", "test").code == 0  # nothing was changed
 
 
-def test_zones_in_ticks_of_another_size_give_no_signals(grid: Grid, tmp_path: Path):
-    before, after = instruments(tmp_path, "0.01"), instruments(tmp_path, "0.1")
-    assert grid("scanner", 1, "--instruments", before).json["zones"]
-    assert grid("trigger", 15, "--instruments", after).code == 0
-    assert grid("trigger", 120, "--instruments", after).json["signals"] == []
-    grid.url = f"sqlite:///{tmp_path}/other.sqlite"
-    upgrade(grid.url)
-    assert grid("scanner", 1, "--instruments", before).json["zones"]
-    assert grid("trigger", 15, "--instruments", before).code == 0
-    assert grid("trigger", 120, "--instruments", before).json["signals"]
-
-
 def test_prices_between_two_ticks_are_data(grid: Grid, tmp_path: Path):
     """History that was traded in finer ticks than today's: zones are on today's."""
     answer = grid("scanner", 1, "--instruments", instruments(tmp_path, "0.5"))
@@ -281,6 +269,13 @@ def test_zones_signals_and_runs_can_be_looked_at(grid: Grid, perpdesk: Perpdesk)
         answer = perpdesk("grid", *words, "--database", grid.url)
         assert answer.code == 0
         assert "AAAUSDT" in answer.out
+        assert "0000000" not in answer.out  # prices as people write them
+
+
+def test_one_process_for_all_three_tells_what_it_began(grid: Grid):
+    found = grid("run", 235, "--from", at(0), "--i-know", "test").json
+    assert (found["state"], found["started"], found["ended"]) == ("ACTIVE", 1, 0)
+    assert found["fills"] >= 3
 
 
 def test_parameters_are_shown_and_compared(grid: Grid, perpdesk: Perpdesk):

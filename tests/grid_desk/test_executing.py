@@ -25,8 +25,11 @@ from perpdesk.adapters.sqlstore.store import SqlStore
 from perpdesk.app import backtest
 from perpdesk.domain.books import BooksContradiction, StoreBusy
 from perpdesk.domain.errors import NeedsPerson, Refused
-from perpdesk.grid_desk.executing import ask_to_close
+from perpdesk.grid_desk.executing import Executing, ask_to_close
 from perpdesk.grid_desk.explain import explain
+from perpdesk.grid_desk.gate import Verdict
+from perpdesk.grid_desk.place import Place
+from perpdesk.grid_desk.watching import grounds
 from perpdesk.kernel.records import MINUTE_MS
 
 HOURS = 4
@@ -229,6 +232,26 @@ def test_ten_at_once_killed_at_random_double_nothing(by_quarters, tmp_path):
 
     result = asyncio.run(crowd())
     assert result == by_quarters[1]
+
+
+def test_scans_and_signals_in_ticks_of_another_size_are_not_read(by_quarters, monkeypatch):
+    """47 000 ticks of 0.01 and of 0.1 are different prices: nothing starts on what is not in today's."""
+    url, _ = by_quarters
+
+    async def read() -> tuple[dict[int, object], list[object]]:
+        async with await SqlStore.open(url) as store:
+            place = place_of(store)
+            executing = Executing(place, ACCOUNT, Verdict(False, "none"), "test")
+            return await grounds(place, 0), await executing._offers(BEGIN_MS, END_MS)
+
+    found, offers = asyncio.run(read())
+    assert any(found.values())
+    assert offers
+    monkeypatch.setattr(Place, "tick", "0.5")
+    found, offers = asyncio.run(read())
+    assert found
+    assert not any(found.values())
+    assert not offers
 
 
 def test_a_first_call_that_waits_for_the_trigger_loses_no_minute(by_quarters, tmp_path):

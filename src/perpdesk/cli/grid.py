@@ -133,10 +133,8 @@ def executor(
     async def work(place: Place) -> dict[str, Any]:
         times = _times(minutes, every * MINUTE_MS) if loop else [minutes.end_ms]
         executing, verdict = await _executing(place, paper.account, override, times[0])
-        stepped = await executing.step_to(times[0])
-        for now_ms in times[1:]:
-            stepped = await executing.step_to(now_ms)
-        return _stepped_json(place, stepped, verdict, override)
+        steps = [await executing.step_to(now_ms) for now_ms in times]
+        return _stepped_json(place, steps, verdict, override)
 
     return answer(leased(books, loaded, minutes, "executor", work), here.as_json)
 
@@ -156,15 +154,14 @@ def run(
     async def work(place: Place) -> dict[str, Any]:
         times = _times(minutes, every * MINUTE_MS)
         executing, verdict = await _executing(place, paper.account, override, times[0])
-        stepped = None
+        steps = []
         for now_ms in times:
             async with _also(place, "scanner"):
                 await scan_once(place, now_ms)
             async with _also(place, "trigger"):
                 await watch_once(place, now_ms)
-            stepped = await executing.step_to(now_ms)
-        assert stepped is not None
-        return _stepped_json(place, stepped, verdict, override)
+            steps.append(await executing.step_to(now_ms))
+        return _stepped_json(place, steps, verdict, override)
 
     return answer(leased(books, loaded, minutes, "executor", work), here.as_json)
 
@@ -372,7 +369,11 @@ class _also:
         self.place.lease = self.own
 
 
-def _stepped_json(place: Place, stepped: Stepped, verdict: Verdict, override: str | None) -> dict[str, Any]:
+def _stepped_json(
+    place: Place, steps: list[Stepped], verdict: Verdict, override: str | None
+) -> dict[str, Any]:
+    """Where the last step came to, and what was begun and ended on the way."""
+    stepped = steps[-1]
     value: dict[str, Any] = {
         "command": "executor",
         "status": "ok",
@@ -383,8 +384,8 @@ def _stepped_json(place: Place, stepped: Stepped, verdict: Verdict, override: st
         "run_id": stepped.run_id,
         "why_not": stepped.why,
         "detail": stepped.detail,
-        "started": stepped.started,
-        "ended": stepped.ended,
+        "started": sum(one.started for one in steps),
+        "ended": sum(one.ended for one in steps),
         "waits_for_trigger": stepped.waits_for_trigger,
         "backtest": verdict.backtest_id if verdict.ok else override,
         "params_hash": place.params_hash,

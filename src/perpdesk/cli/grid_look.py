@@ -137,10 +137,10 @@ def zones(look: Look, symbol: SymbolOption, at: AtOption = None) -> int:
                 "id": zone.id,
                 "kind": zone.kind,
                 "side": zone.side,
-                "center": units.plain(zone.center),
-                "lo": units.plain(zone.lo),
-                "hi": units.plain(zone.hi),
-                "strength": units.plain(zone.strength),
+                "center": price_text(zone.center),
+                "lo": price_text(zone.lo),
+                "hi": price_text(zone.hi),
+                "strength": price_text(zone.strength),
                 "confidence": zone.confidence,
                 "ma_adjusted": zone.ma_adjusted,
                 "kmeans": zone.kmeans_ok,
@@ -189,8 +189,8 @@ def signals(look: Look, symbol: SymbolOption, at: AtOption = None) -> int:
                 "side": one.side.value,
                 "bar_close_ms": one.bar_close_ms,
                 "zone": one.zone_id,
-                "low": units.plain(one.low),
-                "high": units.plain(one.high),
+                "low": price_text(one.low),
+                "high": price_text(one.high),
                 "status": one.status,
                 "confirmed_ms": one.confirmed_ms,
                 "expires_ms": one.expires_ms,
@@ -306,6 +306,11 @@ def flat(value: Any, name: str = "") -> dict[str, Any]:
 
 def _text(value: Any) -> str:
     return "" if value is None else str(value)
+
+
+def price_text(value: Decimal) -> str:
+    """A stored number without the zeros that its column adds."""
+    return f"{value.normalize():f}"
 
 
 def names_of(symbol: str) -> tuple[str, str]:

@@ -25,6 +25,7 @@ from perpdesk.cli.options import (
     load_config,
     load_market,
 )
+from perpdesk.cli.report import minute
 from perpdesk.config import grid_records
 from perpdesk.config.load import Loaded
 from perpdesk.domain.books import BooksContradiction, StoreBusy
@@ -146,5 +147,7 @@ def answer(work: Coroutine[Any, Any, dict[str, Any]], as_json: bool) -> int:
         print_json(value)
     else:
         for name, part in value.items():
+            if name.endswith("_ms") and isinstance(part, int):
+                name, part = name.removesuffix("_ms"), f"{minute(part)} UTC"
             out.print(f"{name}: {part}", markup=False)
     return 0
