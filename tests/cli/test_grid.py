@@ -210,6 +210,18 @@ def test_a_level_below_the_venues_minimum_names_the_size_that_works(grid: Grid):
     assert "the smallest that works is" in str(found["detail"])
 
 
+def test_a_backtest_in_which_nothing_could_begin_says_what_would_help(perpdesk: Perpdesk, minutes: Path):
+    words = ["--data", minutes, "--from", at(0), "--to", at(240), "--json"]
+    words += [word for setting in SETTINGS for word in ("--set", setting)]
+    words += ["--set", "grid.executor.order_size_usdt=3"]
+    answer = perpdesk("grid", "backtest", "--symbol", "aaa", *words)
+    assert answer.code == 0
+    assert answer.json["metrics"]["runs"] == 0
+    assert answer.json["metrics"]["blocked"] == {"LEVEL_NOTIONAL_TOO_SMALL": 3}
+    assert "LEVEL_NOTIONAL_TOO_SMALL: order_size_usdt 3 is below" in answer.err
+    assert "the smallest that works is" in answer.err
+
+
 @pytest.mark.parametrize(
     ("setting", "words"),
     [

@@ -36,6 +36,7 @@ from perpdesk.domain.errors import InputError
 from perpdesk.grid_desk.executing import Executing, Stepped, ask_to_close
 from perpdesk.grid_desk.gate import Verdict, judge_gate, make_report
 from perpdesk.grid_desk.place import Minutes, Place
+from perpdesk.grid_desk.ran import refused_plans
 from perpdesk.grid_desk.report import page
 from perpdesk.grid_desk.resolving import resolve
 from perpdesk.grid_desk.scanning import price_of, scan_json, scan_once
@@ -183,6 +184,8 @@ def backtest_command(
     async def work() -> dict[str, Any]:
         async with await SqlStore.open(database or "sqlite://") as store:
             report = await make_report(Place(store, loaded, minutes, SystemClock()))
+        for code, detail in refused_plans(report.setup, minutes.close_at).items():
+            notice(f"signals on which no grid could begin: {code}: {detail}")
         if html is not None:
             html.write_text(page(report), encoding="utf-8")
         row = report.row
@@ -262,11 +265,12 @@ def crash_command(
     if here.as_json:
         print_json(value)
     else:
-        columns = ["variant", "begun", "reason", "net", "price", "slippage", "fees", "funding", "ok"]
+        columns = ["variant", "begun", "ended", "reason", "net", "price", "slippage", "fees", "funding", "ok"]
         lines = [
             [
                 one.variant,
                 minute(one.begun_ms),
+                minute(one.ended_ms) if one.ended_ms else "",
                 (one.refused or one.reason or one.state).partition(":")[0],
                 *(
                     f"{part / 1e8:.4f}"

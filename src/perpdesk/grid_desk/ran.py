@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -12,6 +13,7 @@ from perpdesk.app import Market, Setup
 from perpdesk.kernel.records import SLOT_OWN
 from perpdesk.strategies.grid.conduct import Conductor, Start
 from perpdesk.strategies.grid.machine import EVENT_NAMES, IDLE
+from perpdesk.strategies.grid.plan import LONG, SHORT, grid_step, make_plan
 
 OPEN = "OPEN"
 
@@ -67,6 +69,23 @@ def _made(setup: Setup, fills: np.recarray, own: np.ndarray) -> int:
     if setup.books.positions.shape[1] == 1:
         return int(fills["cash_e8"][last]) - before
     return int((fills["realised_e8"][own] - fills["fee_e8"][own]).sum())  # others' cash is in between
+
+
+def refused_plans(setup: Setup, close_at: Callable[[int], int]) -> dict[str, str]:
+    """What stood in the way of a grid on the newest signals, by code, in the words of its plan."""
+    conductor, found = setup.conductor, dict[str, str]()
+    if not isinstance(conductor, Conductor):
+        return found
+    for lane, story in zip(conductor.lanes, conductor.stories, strict=True):
+        for offer in reversed(story.offers):
+            a0 = close_at(offer.confirmed_ms) // lane.tick
+            step = int(grid_step(offer.scan.atr, lane.params.atr_multiplier_ppm, 1))
+            zone, variant = offer.signal.zone, LONG if offer.signal.side > 0 else SHORT
+            plan = make_plan(variant, a0, step, zone.lo, zone.hi, lane.params, lane.market)
+            for refusal in plan.refusals[:1]:
+                if refusal.code in conductor.refused:
+                    found.setdefault(refusal.code, refusal.detail)
+    return found
 
 
 def by_reason(runs: list[Ran]) -> dict[str, int]:
