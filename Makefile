@@ -40,7 +40,7 @@ kill: setup
 # canaries in everything that a real desk leaves.
 proofs: setup
 	PERPDESK_PROOFS=1 $(BIN)/python -m pytest tests/service tests/security/test_canaries_desk.py \
-	    tests/volume_run/test_process.py tests/grid_desk/test_process.py -m slow
+	    tests/volume_run/test_process.py tests/grid_desk/test_process.py tests/parity/test_oi_lockstep.py -m slow
 
 # Signal to wire, fill to stop, simulated runs per second, memory of fifty desks: docs/proof/figures.md.
 figures: setup
