@@ -465,9 +465,10 @@ class LiveVenue(Venue, Protocol):
         """What an entry needs before it is sent (its leverage). What went wrong, None if nothing."""
         ...
 
-    def catch_up(self, symbol: int | None = None) -> None:
+    def catch_up(self, symbol: int | None = None, since_ms: int | None = None) -> None:
         """Read soon, from the exchange's history, what the stream may not have told. symbol: only the fills
-        of this one, at once, beside everything else that is being read."""
+        of this one, at once, beside everything else that is being read; since_ms (exchange time): from then
+        on, before this start too."""
         ...
 
     def mark(self, symbol: int) -> tuple[int, int]:

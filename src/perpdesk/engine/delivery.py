@@ -98,13 +98,15 @@ WireJudge = Callable[[NewOrder], str | None]
 
 @dataclass(slots=True)
 class Sent:
-    """An order of ours. left: lots that no fill has told of; was_triggered: it works as a market order."""
+    """An order of ours. left: lots that no fill has told of; was_triggered: it works as a market order;
+    since_ms: of an earlier process's order, the exchange's time from which its fills may be unheard."""
 
     order: NewOrder
     tag: int
     left: int
     sent_ms: int = 0
     was_triggered: bool = False
+    since_ms: int | None = None
 
 
 @dataclass
@@ -326,11 +328,13 @@ class Delivery(Executor):
         """Is it being taken back already?"""
         return any(one.client_id == client_id for line in self.lines.values() for one in line.leaving)
 
-    def doubt(self, order: NewOrder, fence_ms: int, tag: int, known_lots: int = 0) -> None:
+    def doubt(
+        self, order: NewOrder, fence_ms: int, tag: int, known_lots: int = 0, since_ms: int | None = None
+    ) -> None:
         """It is not known whether this order of an earlier process exists, or what it traded beyond the lots
-        that are booked: find out."""
+        that are booked: find out. since_ms: exchange time from which its fills are looked for."""
         self.venue.adopt(order)
-        self.orders[order.client_id] = Sent(order, tag, order.lots - known_lots)
+        self.orders[order.client_id] = Sent(order, tag, order.lots - known_lots, since_ms=since_ms)
         self._line((order.sleeve, order.symbol, order.slot)).doubts[order.client_id] = order
         self._spawn(self._settle(order, fence_ms))
 
@@ -795,7 +799,14 @@ class Delivery(Executor):
             await self.clock.sleep_until(self.clock.now_ms() + LISTEN_MS)
             if order.client_id not in self.orders:
                 return
-            self.venue.catch_up(order.symbol if i % LISTEN_ALL else None)
+            self._read_fills(order, everything=i % LISTEN_ALL == 0)
+
+    def _read_fills(self, order: NewOrder, *, everything: bool = False) -> None:
+        sent = self.orders.get(order.client_id)
+        if everything:
+            self.venue.catch_up()
+        else:
+            self.venue.catch_up(order.symbol, None if sent is None else sent.since_ms)
 
     # -- unknown outcomes --------------------------------------------------------------------
 
@@ -830,8 +841,8 @@ class Delivery(Executor):
             return
         tag = self.tag_of(order.client_id, place)
         if fate is Fate.ENDED:  # its fills are told, or read
-            self.venue.catch_up(order.symbol)
-            self.venue.catch_up()
+            self._read_fills(order)
+            self._read_fills(order, everything=True)
             if order.reduce_only and order.kind == MARKET and order.client_id in self.orders:
                 # until its fills, or its end, are heard it counts as working: a second one beside it would
                 # close another version's lots

@@ -217,7 +217,7 @@ class ScriptedVenue:
     async def prepare(self, order: NewOrder) -> str | None:
         return self.problem
 
-    def catch_up(self, symbol: int | None = None) -> None:
+    def catch_up(self, symbol: int | None = None, since_ms: int | None = None) -> None:
         self.catching_up += 1
 
     async def legs(self) -> list[Leg]:

@@ -339,19 +339,23 @@ class AccountFacts:
         self._recount = True
         self._wanted.set()
 
-    def hurry(self, symbol: int) -> None:
-        """A fill of this symbol must have happened and was not told: read its fills now."""
+    def hurry(self, symbol: int, since_ms: int | None = None) -> None:
+        """A fill of this symbol must have happened and was not told: read its fills now. since_ms: from then
+        on, although this process started later (an entry of the one before it)."""
         mine = self._hurries.setdefault(symbol, set())
         if len(mine) < HURRIES_MAX:
-            task = asyncio.create_task(self._hurry(symbol))
+            task = asyncio.create_task(self._hurry(symbol, since_ms))
             mine.add(task)
             task.add_done_callback(mine.discard)
 
-    async def _hurry(self, symbol: int) -> None:
-        since_ms = max(self._start_ms, self._rest.server.now_ms() - HURRY_MS)
+    async def _hurry(self, symbol: int, before_ms: int | None) -> None:
+        start_ms = self._start_ms if before_ms is None else before_ms
+        since_ms = start_ms
+        if before_ms is None:
+            since_ms = max(start_ms, self._rest.server.now_ms() - HURRY_MS)
         with suppress(PerpdeskError, ValueError):  # whoever is in a hurry asks again
             for trade in await trades_since(self._rest, self._rules[symbol].symbol, since_ms):
-                if trade.time >= self._start_ms:
+                if trade.time >= start_ms:
                     self._book(fill_of_trade(trade))
 
     async def run(self) -> None:

@@ -95,14 +95,15 @@ class LiveSide:
         """Set the leverage that an entry asks for. What went wrong, None if nothing."""
         return await self._sending.set_leverage(order)
 
-    def catch_up(self, symbol: int | None = None) -> None:
-        """Read soon what the stream may not have told; of one symbol: its fills, at once."""
+    def catch_up(self, symbol: int | None = None, since_ms: int | None = None) -> None:
+        """Read soon what the stream may not have told; of one symbol: its fills, at once, also from before
+        this start if ``since_ms`` is."""
         if self._account is None:
             return
         if symbol is None:
             self._account.gap(0)
         else:
-            self._account.hurry(symbol)
+            self._account.hurry(symbol, since_ms)
 
     def mark(self, symbol: int) -> tuple[int, int]:
         """The newest mark price and its exchange time; (0, 0) before the first."""

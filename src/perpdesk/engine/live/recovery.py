@@ -52,6 +52,8 @@ LOG = logging.getLogger(__name__)
 
 # After a restart every request of the dead process is older than this: the widest window plus clocks.
 FENCE_MS = 6_000
+# An intent's own time may be ahead of the exchange's by so much.
+CLOCKS_MS = 60_000
 # The state under which it is kept up to when the exchange's statement was read, and how far back is looked.
 SEEN = "seen"
 WINDOW_MS = 7 * 86_400_000
@@ -365,7 +367,8 @@ class Recovery:
         self.recorder.resume_entry(named.position_code, order, booked)
         fence_ms = max(now_ms, intent.fence_ms or 0) + FENCE_MS
         self.engine.delivery.begin_attempts(named.position_code, order.slot, named.attempt)
-        self.engine.delivery.doubt(order, fence_ms, TAG_ENTRY, sum(lots for _, _, lots, *_ in booked))
+        lots = sum(lots for _, _, lots, *_ in booked)
+        self.engine.delivery.doubt(order, fence_ms, TAG_ENTRY, lots, intent.created_ms - CLOCKS_MS)
         return 1
 
     def _order_of(self, named: Named, intent: IntentRow) -> NewOrder | None:
