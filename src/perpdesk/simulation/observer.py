@@ -21,7 +21,7 @@ from perpdesk.exchange.server import RunningServer
 from perpdesk.simulation.attribution import Attribution, Code, Seen
 from perpdesk.simulation.loop import Incarnation, Loop
 from perpdesk.simulation.network import ADDRESS, Network, Sent
-from perpdesk.simulation.protection import Interval, Meter, cover_lots, uncovered_lots
+from perpdesk.simulation.protection import STOPS, Interval, Meter, cover_lots, uncovered_lots
 from perpdesk.simulation.trace import Trace
 
 HARD_NAKED_S = 20.0
@@ -324,6 +324,17 @@ class Observer:
 
     # -- fills ---------------------------------------------------------------------------------
 
+    def _in_one_move(self, client_id: str, code: Code) -> bool:
+        """Did one move of the price set off two stops that rest for the same lots? Where others hold the
+        symbol too, the second finds their lots: nobody could have taken it back in between."""
+        now_ms, stops = self.server.world.now_ms, set()
+        for algo in self.account.algo_by_client_id.values():
+            named = ids.parse(algo.client_id)
+            own = named is not None and (named.version, named.position_code) == code
+            if own and algo.updated_ms == now_ms and algo.type in STOPS:
+                stops.add(algo.client_id)
+        return client_id in stops and len(stops) > 1
+
     def _fill(self, seen: Seen) -> None:
         holding = self.attribution.of(seen.row["contract"])
         symbol = self.server.world.contracts[seen.row["contract"]].symbol
@@ -343,7 +354,7 @@ class Observer:
                 self.doubled.add((named.version, seen.row["contract"]))
         elif seen.before * (seen.before + seen.signed) < 0 or (seen.before == 0 and seen.signed):
             self.violate("I6", f"exit {seen.client_id} turned {symbol} from {seen.before} by {seen.signed}")
-        elif seen.over and not holding.is_mixed:
+        elif seen.over and not holding.is_mixed and not self._in_one_move(seen.client_id, code):
             self.violate(
                 "I5", f"exit {seen.client_id} took {seen.over} lots of {symbol} that were not its own"
             )

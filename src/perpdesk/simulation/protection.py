@@ -15,7 +15,7 @@ from perpdesk.engine import ids
 from perpdesk.exchange.core.accounts import Account
 from perpdesk.exchange.core.world import World
 
-_STOPS = ("STOP_MARKET", "TRAILING_STOP_MARKET")
+STOPS = ("STOP_MARKET", "TRAILING_STOP_MARKET")
 
 
 @dataclass(slots=True)
@@ -96,7 +96,7 @@ def cover_lots(
     last = world.markets[contract].last
     total = 0
     for algo in account.open_algos.values():
-        if algo.contract != contract or algo.side != -direction or algo.type not in _STOPS:
+        if algo.contract != contract or algo.side != -direction or algo.type not in STOPS:
             continue
         named = None if code is None else ids.parse(algo.client_id)
         if code is not None and (named is None or (named.version, named.position_code) != code):
