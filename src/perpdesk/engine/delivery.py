@@ -414,9 +414,11 @@ class Delivery(Executor):
     def _may_go(self, place: Place) -> bool:
         """May what leaves this place be taken back? Not before what is wanted stands; nor while the entry
         may have filled beyond what we heard, and only the old stop covers that."""
+        v, s, k = place
+        if k == SLOT_STOP and self.books.positions[v, s].lots == 0 and self.may_still_enter(v, s):
+            return False
         if self.books.slots[place].kind < STOP:
             return True
-        v, s, _ = place
         stop = (v, s, SLOT_STOP)
         stop_stands = self.books.slots[stop].kind < STOP or self._agrees(stop)
         return stop_stands and self._agrees(place) and not self._entry_works(v, s)

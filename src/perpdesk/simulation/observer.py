@@ -25,6 +25,8 @@ from perpdesk.simulation.protection import STOPS, Interval, Meter, cover_lots, u
 from perpdesk.simulation.trace import Trace
 
 HARD_NAKED_S = 20.0
+# Each further death of a process in the same time may cost a recovery more.
+AGAIN_S = 15.0
 # A process that has just started is still recovering from the death before it.
 RECOVERY_US = 15_000_000
 _E8 = 100_000_000
@@ -92,6 +94,7 @@ class Observer:
     tripped_us: int | None = None
     switched_off_us: int | None = None
     banned_until_us: Callable[[], int] = lambda: 0
+    deaths: Callable[[], int] = lambda: 0  # of processes, so far
     looks: int = 0
     entries: int = 0
     orders: int = 0
@@ -416,12 +419,13 @@ class Observer:
                 now_us,
                 excluded=self._why_nobody_acts(unreachable, suspended, traded) or "died again" * again,
                 death=not ready,
+                deaths=self.deaths(),
             )
             if (running := self.meter.running.get(contract)) is not None:
                 self._stood(running.interval)
 
     def _stood(self, interval: Interval) -> None:
-        if interval.seconds > HARD_NAKED_S:
+        if interval.seconds > HARD_NAKED_S + AGAIN_S * max(0, interval.deaths - 1):
             since_s = (interval.start_us // 1000 - self.loop.now_ms + self.loop.elapsed_ms) / 1000
             self.violate(
                 "I4",

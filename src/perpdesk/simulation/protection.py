@@ -27,6 +27,7 @@ class Interval:
     end_us: int = 0
     excluded_us: int = 0
     with_death: bool = False
+    deaths: int = 0
     lots: int = 0
     causes_us: Counter[str] = field(default_factory=Counter)  # of the excluded time, by cause
 
@@ -35,12 +36,18 @@ class Interval:
         """The time that counts."""
         return max(0, self.end_us - self.start_us - self.excluded_us) / 1e6
 
+    @property
+    def seconds_a_death(self) -> float:
+        """The same shared among the deaths that fell into it."""
+        return self.seconds / max(1, self.deaths)
+
 
 @dataclass(slots=True)
 class _Running:
     interval: Interval
     seen_us: int
     cause: str
+    deaths: int
 
 
 @dataclass
@@ -51,10 +58,18 @@ class Meter:
     running: dict[int, _Running] = field(default_factory=dict)
 
     def look(
-        self, contract: int, symbol: str, uncovered: int, now_us: int, *, excluded: str, death: bool
+        self,
+        contract: int,
+        symbol: str,
+        uncovered: int,
+        now_us: int,
+        *,
+        excluded: str,
+        death: bool,
+        deaths: int = 0,
     ) -> None:
         """Say what is uncovered now. excluded: why nobody can act now ("": somebody can); death: no process
-        stood ready."""
+        stood ready; deaths: how many processes have died so far."""
         running = self.running.get(contract)
         if running is not None:
             one = running.interval
@@ -64,6 +79,7 @@ class Meter:
             running.seen_us, running.cause = now_us, excluded
             one.end_us = now_us
             one.with_death = one.with_death or death
+            one.deaths = deaths - running.deaths
             if uncovered == 0:
                 self.done.append(one)
                 del self.running[contract]
@@ -71,7 +87,7 @@ class Meter:
                 one.lots = max(one.lots, uncovered)
         elif uncovered:
             made = Interval(symbol, now_us, now_us, with_death=death, lots=uncovered)
-            self.running[contract] = _Running(made, now_us, excluded)
+            self.running[contract] = _Running(made, now_us, excluded, deaths)
 
     def all(self) -> list[Interval]:
         """Those that are over and those that go on."""

@@ -79,7 +79,7 @@ class Options:
 
 @dataclass
 class Result:
-    """What one run found. naked: (seconds, with death) of each uncovered interval."""
+    """What one run found. naked: (seconds, for each death in it; with death) of each uncovered time."""
 
     seed: int
     digest: str
@@ -146,6 +146,7 @@ class Simulation:
         self.books = Books(self.observer, file, parts_base=subject.sleeves + 2)
         self.observer.leverage_ms = self.person.leverage_ms
         self.observer.banned_until_us = lambda: self.faults.banned_until_us
+        self.observer.deaths = lambda: sum(1 for one in self.lives if one.is_dead)
         self.network.on_arrival = self._arrived
         self.network.on_request = self.observer.answered
         self.network.on_heard = self.observer.heard
@@ -382,7 +383,7 @@ class Simulation:
             digest=self.trace.digest,
             violations=observer.violations,
             doubled=len(observer.doubled),
-            naked=[(one.seconds, one.with_death) for one in observer.meter.all()],
+            naked=[(one.seconds_a_death, one.with_death) for one in observer.meter.all()],
             excluded_us=sum((one.causes_us for one in observer.meter.all()), Counter()),
             fired=fired,
             simulated_ms=self.loop.elapsed_ms,

@@ -188,6 +188,19 @@ async def test_an_order_from_before_this_process_is_looked_for_in_both_books(ben
 # -- what became of an unknown order --------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "body", [b"<html>502 Bad Gateway</html>", b"", b"{}", b'{"clientOrderId":"another","orderId":1}']
+)
+async def test_a_cancel_whose_answer_does_not_name_the_order_is_not_carried_out(
+    bench: Bench, body: bytes
+) -> None:
+    """NET-05: a 200 from something in between."""
+    await bench.orders.place(new(client_id="c1"))
+    bench.server.on("DELETE", "/fapi/v1/order", Say(raw=body, status=200))
+    bench.server.on("DELETE", "/fapi/v1/algoOrder", Say(raw=body, status=200))
+    assert (await bench.orders.cancel(0, "c1")).outcome is Outcome.UNKNOWN
+
+
 async def test_looking_tells_alive_from_ended_from_nothing(bench: Bench) -> None:
     async def standing() -> Standing:
         return (await look(bench.rest, "BTCUSDT", "c1")).standing

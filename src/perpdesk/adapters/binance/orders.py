@@ -120,7 +120,9 @@ class Orders:
                 return Answer(Outcome.UNKNOWN, str(error))
             self.last = verdict = classify(reply.status, reply.code, reply.text, cancelling=True)
             if verdict.outcome is Outcome.ACCEPTED:
-                return _ACCEPTED
+                if _names(book, reply.body, client_id):
+                    return _ACCEPTED
+                return Answer(Outcome.UNKNOWN, "200, but it does not say what was taken back", reply.fence_ms)
             answer = Answer(verdict.outcome, verdict.reason, reply.fence_ms)
             if verdict.then is not Then.REREAD:
                 return answer
@@ -231,3 +233,15 @@ class Orders:
         """It is proven that the exchange has not taken this order."""
         self._known.forget(client_id)
         self.rest.governor.free_conditional(self.rest.account, client_id)
+
+
+def _names(book: to.Endpoint, body: bytes, client_id: str) -> bool:
+    """Does the answer to a cancel speak of this order? A 200 from something in between proves nothing."""
+    try:
+        if book is to.ALGO_CANCEL:
+            algo: p.AlgoOrder = _ALGO.decode(body)
+            return algo.client_algo_id == client_id
+        order: p.Order = _ORDER.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return order.client_order_id == client_id

@@ -355,18 +355,14 @@ class LiveDesk:
         await self.venue.start()
         self._started_ms = self.clock.now_ms()
         await self._recover()
-        # What protects works from here on: the first look at the exchange may take long. Nothing is opened
-        # before it is complete.
-        working = (self._feed(), self.delivery.run(), self.protection.run(), self._write())
-        running += [tasks.create_task(work) for work in working]
-        await self._reconcile_once()
-        assert self.recovered is not None
-        for v, s, tag in self.recovered.leaving:
-            self.delivery.exit_now(v, s, tag)
         running += [
             tasks.create_task(work)
             for work in (
+                self._feed(),
+                self.delivery.run(),
                 self._reconcile(),
+                self.protection.run(),
+                self._write(),
                 self._poll_switch(),
                 self._mind_money(),
                 self.money.run(),
@@ -437,6 +433,9 @@ class LiveDesk:
                 price = self.venue.mark(s)[0] or int(self.engine.books.heads["last"][:, s].max())
                 if price:
                     await self.engine.react(s, price, self.clock.now_ms())
+        await self._reconcile_once()
+        for v, s, tag in self.recovered.leaving:
+            self.delivery.exit_now(v, s, tag)
 
     async def _wind_down(self) -> None:
         self.is_ready = False
