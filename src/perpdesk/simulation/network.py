@@ -148,6 +148,7 @@ class Network:
             if sender is not None and name in params:
                 self.senders.setdefault(params[name], sender)
         self.requests += 1
+        self.sent.append(sent)  # some are carried out long before they are answered
         self.trace.say(
             "request", f"{'-' if sender is None else sender.number} {request.method} {request.target}",
             request.body.encode(),
@@ -157,7 +158,6 @@ class Network:
         answer = await app.answer(self.server, request)  # type: ignore[arg-type]
         assert isinstance(answer, web.Response)
         sent.status = answer.status
-        self.sent.append(sent)
         if self.on_request is not None:
             self.on_request(sent, answer)
         if request.transport.is_aborted:
