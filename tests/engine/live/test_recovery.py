@@ -421,6 +421,8 @@ async def half_known(life: Kept) -> None:
     await life.one.traded("t0 xm")
     await life.carried()
     assert life.one.lots() == 0
+    stops = [row for row in life.one.alive if " STOP SELL 7 " in row]
+    assert stops, "the stop stays for what may have traded unheard"
 
 
 async def rows_of(life: Kept) -> list[tuple[str, Decimal | None, str | None]]:
